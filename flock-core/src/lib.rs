@@ -1,0 +1,13 @@
+//! The vocabulary of flock, and the pipeline that makes appliances.
+
+pub mod context;
+pub mod error;
+pub mod id;
+pub mod owner;
+pub mod progress;
+pub mod secret;
+
+pub use context::Context;
+pub use error::{Error, ErrorKind, Result};
+pub use id::{ImageId, NodeId, SnapshotId, VolumeId};
+pub use owner::{Owner, RequestId};

@@ -1,13 +1,21 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
+pub mod backend;
 pub mod context;
 pub mod error;
 pub mod id;
+pub mod image_builder;
 pub mod owner;
 pub mod progress;
+pub mod provisioner;
 pub mod secret;
+pub mod volume_driver;
 
+pub use backend::{Endpoint, Health, ListFilter};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ImageId, NodeId, SnapshotId, VolumeId};
+pub use image_builder::{ImageBuilder, ImageBuilderExt};
 pub use owner::{Owner, RequestId};
+pub use provisioner::{Provisioner, ProvisionerExt};
+pub use volume_driver::{VolumeDriver, VolumeDriverExt};

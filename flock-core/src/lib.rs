@@ -1,14 +1,19 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
+pub mod app;
+pub mod appliance;
 pub mod backend;
 pub mod context;
+pub mod document;
 pub mod error;
 pub mod id;
 pub mod image_builder;
 pub mod owner;
+pub mod profile;
 pub mod progress;
 pub mod provisioner;
 pub mod secret;
+pub mod settings;
 pub mod volume_driver;
 
 pub use backend::{Endpoint, Health, ListFilter};

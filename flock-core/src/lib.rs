@@ -4,6 +4,7 @@ pub mod app;
 pub mod appliance;
 pub mod backend;
 pub mod context;
+pub mod doctor;
 pub mod document;
 pub mod error;
 pub mod id;

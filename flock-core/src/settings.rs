@@ -259,6 +259,16 @@ pub enum ColorChoice {
     Never,
 }
 
+impl fmt::Display for ColorChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -270,6 +280,16 @@ pub enum ProgressStyle {
     Json,
     /// Not at all.
     None,
+}
+
+impl fmt::Display for ProgressStyle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::None => "none",
+        })
+    }
 }
 
 impl Settings {

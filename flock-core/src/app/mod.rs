@@ -78,6 +78,14 @@ impl AppConfig {
         }
     }
 
+    /// As [`AppConfig::problems`], of a file.
+    ///
+    /// # Errors
+    /// As of reading the file.
+    pub fn load_problems(path: &Path) -> Result<Vec<Problem>> {
+        Ok(Self::problems(&document::read(path)?))
+    }
+
     /// Fails if something stands in the way of a build; `name` stands for the
     /// file in the error.
     ///
@@ -156,25 +164,23 @@ pub fn locate(parent: &Path, name: &str) -> Result<(String, PathBuf)> {
 }
 
 fn no_such_app(parent: &Path, name: &str) -> Error {
-    let message = format!(
-        "no application '{name}': there is no {name}/{CONFIG_FILE} in {}",
-        parent.display()
-    );
+    let config = parent.join(name).join(CONFIG_FILE);
+    let message = format!("no application '{name}': {} is not there", config.display());
     let error = Error::new(ErrorKind::NotFound, message).with("app", name);
     let known = list(parent).unwrap_or_default();
-    let near = document::nearest(name, known.iter().map(String::as_str));
-    match near {
+    match document::nearest(name, known.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
         None => error.hint("an application is a directory with a config.yaml in it"),
     }
 }
 
-/// The names of the applications in `parent`, sorted: its directories that
+/// The names of the applications in `parent` (the working directory if empty), sorted: its directories that
 /// hold a `config.yaml`.
 ///
 /// # Errors
 /// As of reading the directory.
 pub fn list(parent: &Path) -> Result<Vec<String>> {
+    let parent = if parent == Path::new("") { Path::new(".") } else { parent };
     let failed = |source: io::Error| Error::io("read", parent, source);
     let mut names = Vec::new();
     for entry in fs::read_dir(parent).map_err(failed)? {

@@ -487,6 +487,7 @@ fn number(text: &str) -> Result<u32, String> {
 }
 
 /// An error's message with its advice, for a problem.
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
 fn said(error: crate::Error) -> String {
     match error.hints().next() {
         Some(hint) => format!("{error}; {hint}"),

@@ -211,7 +211,7 @@ pub enum Compression {
     None,
     /// gzip (RFC 1952), level 1 to 12.
     Gzip(u8),
-    /// Zstandard (RFC 8878), level 1 to 19.
+    /// Zstandard (RFC 8878), level 1 to 22.
     Zstd(u8),
 }
 
@@ -238,7 +238,7 @@ impl Compression {
             "none" if level.is_none() => Ok(Self::None),
             "none" => Err(invalid("without compression there is no level")),
             "gzip" | "gz" => within(6, 12).map(Self::Gzip),
-            "zstd" | "zst" => within(3, 19).map(Self::Zstd),
+            "zstd" | "zst" => within(3, 22).map(Self::Zstd),
             other => {
                 let error = invalid(format!("the compression '{other}' is not known"));
                 Err(error.hint("use none, gzip or zstd, with a level as in gzip:9"))
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(of("gzip").unwrap(), Compression::Gzip(6));
         assert_eq!(of("zstd:19").unwrap(), Compression::Zstd(19));
         assert_eq!(of("none").unwrap().tar_extension(), "tar");
-        for wrong in ["xz", "gzip:0", "gzip:13", "zstd:20", "none:1", "gzip:", "gzip:x"] {
+        for wrong in ["xz", "gzip:0", "gzip:13", "zstd:23", "none:1", "gzip:", "gzip:x"] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }

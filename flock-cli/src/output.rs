@@ -21,6 +21,12 @@ pub(crate) struct Document<T> {
     body: T,
 }
 
+impl<T: Serialize> Document<T> {
+    pub(crate) fn new(body: T) -> Self {
+        Self { schema: SCHEMA, body }
+    }
+}
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -73,8 +79,7 @@ impl Printer {
         if !self.json {
             return self.text(&text());
         }
-        let document = Document { schema: SCHEMA, body };
-        let mut json = serde_json::to_string_pretty(&document).map_err(|source| {
+        let mut json = serde_json::to_string_pretty(&Document::new(body)).map_err(|source| {
             Error::new(ErrorKind::Unexpected, "cannot write the result as JSON").source(source)
         })?;
         json.push('\n');

@@ -174,8 +174,8 @@ fn no_such_app(parent: &Path, name: &str) -> Error {
     }
 }
 
-/// The names of the applications in `parent` (the working directory if empty), sorted: its directories that
-/// hold a `config.yaml`.
+/// The names of the applications in `parent`, sorted: its directories that
+/// hold a `config.yaml`. An empty path is the working directory.
 ///
 /// # Errors
 /// As of reading the directory.

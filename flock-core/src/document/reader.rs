@@ -98,8 +98,15 @@ impl Reader {
     /// Notes that a key which the section needs is not there.
     pub(crate) fn missing(&mut self, section: &Section<'_>, name: &str, hint: &str) {
         let key = section.key(name);
-        // A placeholder has been reported where it stands.
-        if self.problems.iter().any(|problem| problem.key == key) {
+        // A placeholder, or what is likely the key misspelt, has been reported
+        // where it stands.
+        let misspelt = did_you_mean(name);
+        let reported = |problem: &Problem| {
+            problem.key == key
+                || problem.key.starts_with(&section.path)
+                    && problem.hint.as_ref() == Some(&misspelt)
+        };
+        if self.problems.iter().any(reported) {
             return;
         }
         let at = section.entries.get(name).map_or(section.at, |entry| entry.at);
@@ -150,7 +157,7 @@ impl Reader {
     fn unknown(&mut self, entry: &Entry, key: &str, keys: &'static [Key]) {
         let message = format!("unknown key '{key}'");
         let hint = match nearest(&entry.key, keys.iter().map(|key| key.name)) {
-            Some(near) => format!("did you mean '{near}'?"),
+            Some(near) => did_you_mean(near),
             None => {
                 let known: Vec<_> = keys.iter().map(|key| key.name).collect();
                 format!("the keys here are {}", known.join(", "))
@@ -284,6 +291,10 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         })
         .min_by_key(|(slips, _)| *slips)
         .map(|(_, candidate)| candidate)
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean '{name}'?")
 }
 
 fn name(path: &str) -> &str {

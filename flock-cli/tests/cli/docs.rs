@@ -1,0 +1,116 @@
+//! The examples in `docs/json.md` are what the commands print.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Place;
+
+const SITE: &str = "\
+build:
+  base_url: oci://debian:13-slim
+  application_repository: https://example.org/site.git
+  repository_type: GIT
+  application_wwwroot: /var/www/html
+  compression: zstd
+";
+
+const BROKEN: &str = "\
+build:
+  base_ulr: base.tar
+  application_repository: https://example.org/site.git
+  repository_type: GIT
+  application_wwwroot: /var/www/html
+";
+
+const PROFILES: &str = "\
+production:
+  apikey: abc
+  url: https://cloud.example.org/client/api
+  secretkey: {file: /home/me/secret}
+";
+
+/// Set to write the examples anew instead of comparing them.
+const UPDATE: &str = "FLOCK_UPDATE_DOCS";
+
+fn path() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json.md"))
+}
+
+/// The document cut at its headings, each with the section under it.
+fn sections(text: &str) -> Vec<(String, String)> {
+    text.split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let (heading, body) = section.split_once('\n').unwrap();
+            (heading.to_owned(), body.to_owned())
+        })
+        .collect()
+}
+
+/// The first JSON example of a section.
+fn example(body: &str) -> &str {
+    let start = body.find("```json\n").expect("an example") + "```json\n".len();
+    let end = start + body[start..].find("```").unwrap();
+    &body[start..end]
+}
+
+/// What the command of the heading prints, made the same on every machine.
+fn printed(heading: &str) -> String {
+    let place = Place::new();
+    place.write("site/config.yaml", SITE);
+    if heading == "Errors" {
+        return place.flock(&["app", "show", "stie", "--json"]).stderr;
+    }
+    let command = heading.trim_matches('`').strip_prefix("flock ").unwrap();
+    if command.contains("broken") {
+        place.write("broken/config.yaml", BROKEN);
+    }
+    if command.starts_with("config") {
+        place.write("flockr.yaml", PROFILES);
+    }
+    let mut args: Vec<&str> = command.split(' ').collect();
+    args.extend(["--threads", "2"]);
+    place.program("git", "git version 2.47.3");
+    let text = place.flock(&args).stdout;
+    let text = text.replace("[ROOT]/home", "/home/me").replace("[ROOT]/tmp", "/tmp");
+    steady(&text, "GiB free")
+}
+
+/// The text with the number before `unit` fixed.
+fn steady(text: &str, unit: &str) -> String {
+    let mut steady = String::new();
+    for line in text.split_inclusive('\n') {
+        match line.find(unit) {
+            Some(at) => {
+                let number = line[..at].trim_end().rfind(['"', ' ']).unwrap() + 1;
+                steady.push_str(&format!("{}25.0 {}", &line[..number], &line[at..]));
+            }
+            None => steady.push_str(line),
+        }
+    }
+    steady
+}
+
+#[test]
+fn json_examples_are_real() {
+    let mut text = fs::read_to_string(path()).unwrap();
+    let mut compared = 0;
+    for (heading, body) in sections(&text) {
+        let expected = printed(&heading);
+        if std::env::var_os(UPDATE).is_some() {
+            let new = body.replacen(
+                &format!("```json\n{}```", example(&body)),
+                &format!("```json\n{expected}```"),
+                1,
+            );
+            text = text.replace(&body, &new);
+        } else {
+            assert_eq!(example(&body), expected, "{heading} in docs/json.md");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 7);
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(path(), text).unwrap();
+    }
+}

@@ -1,0 +1,162 @@
+use std::fs;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+
+use crate::Place;
+
+#[test]
+fn help_names_the_commands() {
+    let ran = Place::new().flock(&["--help"]);
+    assert_eq!(ran.code, 0);
+    assert_eq!(ran.stderr, "");
+    assert_snapshot!(ran.stdout);
+}
+
+#[test]
+fn every_command_has_help() {
+    let place = Place::new();
+    let mut all = String::new();
+    for command in [
+        &["app"][..],
+        &["app", "create"],
+        &["app", "list"],
+        &["app", "show"],
+        &["app", "validate"],
+        &["config"],
+        &["config", "show"],
+        &["doctor"],
+        &["completions"],
+        &["man"],
+    ] {
+        let ran = place.flock(&[command, &["-h"]].concat());
+        assert_eq!(ran.code, 0, "{command:?}");
+        let own = ran.stdout.split("\nGlobal options:").next().unwrap().to_owned();
+        all.push_str(&format!("$ flock {} -h\n{own}\n", command.join(" ")));
+    }
+    assert_snapshot!(all);
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_2() {
+    let place = Place::new();
+    for args in [
+        &[][..],
+        &["biuld"],
+        &["app"],
+        &["app", "create"],
+        &["--quiet", "--verbose", "doctor"],
+        &["--color", "pink", "doctor"],
+        &["--threads", "0", "doctor"],
+        &["completions", "tcsh9"],
+    ] {
+        let ran = place.flock(args);
+        assert_eq!(ran.code, 2, "{args:?}");
+        assert_eq!(ran.stdout, "", "{args:?}");
+        assert_ne!(ran.stderr, "", "{args:?}");
+    }
+    let error = place.flock(&["biuld", "--json"]).json_error();
+    assert_eq!(error["error"]["message"], "unrecognized subcommand 'biuld'");
+    assert_eq!(error["error"]["exit_code"], 2);
+}
+
+#[test]
+fn a_directory_that_is_not_there() {
+    assert_snapshot!(Place::new().flock(&["-C", "nowhere", "app", "list"]).all(), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot work in nowhere
+    Caused by:
+      No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn version() {
+    let ran = Place::new().flock(&["--version"]);
+    assert_eq!((ran.code, ran.stdout), (0, format!("flock {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let place = Place::new();
+    for (shell, holds) in [
+        ("bash", "complete -F _flock"),
+        ("zsh", "#compdef flock"),
+        ("fish", "complete -c flock"),
+        ("elvish", "edit:completion"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let ran = place.flock(&["completions", shell]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains(holds), "{shell}");
+        assert!(ran.stdout.contains("validate"), "{shell}");
+    }
+}
+
+#[test]
+fn manual_pages() {
+    let place = Place::new();
+    let page = place.flock(&["man"]).stdout;
+    for holds in [".TH flock 1", "FLOCK_CACHE_DIR", "Exit codes", "doctor"] {
+        assert!(page.contains(holds), "{holds}:\n{page}");
+    }
+    assert_eq!(place.flock(&["man", "--dir", "pages"]).code, 0);
+    let mut pages: Vec<_> = fs::read_dir(place.dir().join("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    assert_eq!(
+        pages,
+        [
+            "flock-app-create.1",
+            "flock-app-list.1",
+            "flock-app-show.1",
+            "flock-app-validate.1",
+            "flock-app.1",
+            "flock-completions.1",
+            "flock-config-show.1",
+            "flock-config.1",
+            "flock-doctor.1",
+            "flock-man.1",
+            "flock.1",
+        ]
+    );
+}
+
+#[test]
+fn help_works_without_settings_and_home() {
+    let place = Place::new();
+    place.write("flock.yaml", "broken: [");
+    for args in [&["man"][..], &["completions", "bash"], &["--help"]] {
+        assert_eq!(place.flock(args).code, 0, "{args:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let place = Place::new();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_flock"))
+        .args(["completions", "bash"])
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let place = Place::new();
+    let plain = place.flock(&["app", "show", "x"]);
+    assert!(!plain.stderr.contains('\x1b'));
+    let colour = place.flock(&["--color", "always", "app", "show", "x"]);
+    assert!(colour.stderr.contains('\x1b'));
+    assert_eq!(plain.stderr.lines().count(), colour.stderr.lines().count());
+}

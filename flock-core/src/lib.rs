@@ -1,8 +1,10 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
+pub mod cache;
 pub mod context;
 pub mod error;
 pub mod id;
+mod lockfile;
 pub mod owner;
 pub mod progress;
 pub mod secret;

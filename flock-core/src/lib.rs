@@ -7,6 +7,7 @@ pub mod id;
 mod lockfile;
 pub mod owner;
 pub mod progress;
+pub mod rootfs;
 pub mod secret;
 
 pub use context::Context;

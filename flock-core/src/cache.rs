@@ -178,7 +178,7 @@ impl Cache {
         let dir = self.make("tmp")?;
         remove_leftovers(&dir)?;
         let prefix = format!("{key}.");
-        let (file, path) = lockfile::create_unique(&dir, OsStr::new(&prefix), "", 0o600)
+        let (file, path) = lockfile::create_unique(&dir, &prefix, 0o600)
             .map_err(|error| Error::io("create a file in", &dir, error))?;
         let target = self.target(key)?;
         Ok(CacheWriter { file, temporary: Temporary(Some(path)), target })

@@ -18,7 +18,7 @@ pub(crate) fn try_lock(path: &Path, mode: u32) -> io::Result<Option<File>> {
     loop {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = open_with_mode(&mut options, mode, path)?;
+        let file = open(&mut options, mode, path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
@@ -28,43 +28,65 @@ pub(crate) fn try_lock(path: &Path, mode: u32) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes a new, locked file `PREFIX<unique>SUFFIX` in `dir`, with `mode` as
-/// far as the umask allows.
-pub(crate) fn create_unique(
-    dir: &Path,
-    prefix: &std::ffi::OsStr,
-    suffix: &str,
-    mode: u32,
-) -> io::Result<(File, PathBuf)> {
-    loop {
-        let mut name = prefix.to_os_string();
-        name.push(unique());
-        name.push(suffix);
-        let path = dir.join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        let file = match open_with_mode(&mut options, mode, &path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            other => other?,
-        };
-        // A cleaner can get in between making and locking; it then removes
-        // the file, and the next name is tried.
-        match file.try_lock() {
-            Ok(()) if is_at(&file, &path)? => return Ok((file, path)),
-            Ok(()) | Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => {
-                fs::remove_file(&path)?;
-                return Err(error);
-            }
+/// Makes and locks the file at `path`, with `mode` as far as the umask allows;
+/// `None` if something is there.
+pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    let file = match open(&mut options, mode, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        other => other?,
+    };
+    // A cleaner can get in between making and locking; it then removes the
+    // file, and the next attempt counts.
+    match file.try_lock() {
+        Ok(()) if is_at(&file, path)? => Ok(Some(file)),
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            fs::remove_file(path)?;
+            Err(error)
         }
     }
+}
+
+/// Makes and locks a new file `PREFIX<unique>` in `dir`.
+pub(crate) fn create_unique(dir: &Path, prefix: &str, mode: u32) -> io::Result<(File, PathBuf)> {
+    loop {
+        let path = dir.join(format!("{prefix}{}", unique()));
+        if let Some(file) = create(&path, mode)? {
+            return Ok((file, path));
+        }
+    }
+}
+
+/// The process that holds the lock of the file at `path`, as far as the system
+/// tells: Linux does in `/proc/locks` (proc(5)).
+pub(crate) fn holder(path: &Path) -> Option<u32> {
+    let inode = inode(&fs::symlink_metadata(path).ok()?)?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip_while(|field| *field != "FLOCK").skip(3);
+        let process = fields.next()?.parse().ok()?;
+        let (_, number) = fields.next()?.rsplit_once(':')?;
+        (number.parse() == Ok(inode)).then_some(process)
+    })
+}
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::ino(metadata))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> Option<u64> {
+    None
 }
 
 /// Removes the file at `path` if nobody holds its lock; whether it did.
 pub(crate) fn remove_if_free(path: &Path) -> io::Result<bool> {
     // A lock needs no more than a descriptor, so a read-only one serves for
     // files of any mode.
-    let file = match File::open(path) {
+    let file = match open(OpenOptions::new().read(true), 0, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other?,
     };
@@ -101,9 +123,15 @@ fn same_file(_: &fs::Metadata, _: &fs::Metadata) -> bool {
     true
 }
 
-fn open_with_mode(options: &mut OpenOptions, mode: u32, path: &Path) -> io::Result<File> {
+/// Opens without following a link or waiting for the other end of a pipe.
+fn open(options: &mut OpenOptions, mode: u32, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, mode);
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        options.mode(mode).custom_flags(flags.cast_signed());
+    }
     #[cfg(not(unix))]
     let _ = mode;
     options.open(path)

@@ -215,3 +215,186 @@ impl Work {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rootfs::decompress::{Compression, Decoder, Limits};
+    use crate::{Error, ErrorKind};
+
+    const FORMATS: [Format; 4] =
+        [Format::None, Format::GZIP, Format::Zstd { level: 1 }, Format::ZSTD];
+
+    fn settings(format: Format, threads: usize) -> CompressionSettings {
+        CompressionSettings::new(format).with_threads(NonZeroUsize::new(threads).unwrap())
+    }
+
+    fn encode(format: Format, threads: usize, data: &[u8]) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new(), &settings(format, threads)).unwrap();
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decode(data: &[u8]) -> Vec<u8> {
+        let mut decoder =
+            Decoder::new(data, Compression::recognise(data), Limits::default()).unwrap();
+        let mut output = Vec::new();
+        decoder.read_to_end(&mut output).unwrap();
+        output
+    }
+
+    /// Compressible here, random there, zero elsewhere; the same every time.
+    fn mixed(len: usize) -> Vec<u8> {
+        let mut state = 0x2545_f491_4f6c_dd1du64;
+        let byte = |i: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match i >> 18 & 3 {
+                0 => b"the quick brown fox "[i % 20],
+                1 | 2 => state.to_le_bytes()[0] >> (i >> 18 & 1),
+                _ => 0,
+            }
+        };
+        (0..len).map(byte).collect()
+    }
+
+    #[test]
+    fn what_is_decoded_is_what_was_written_on_any_number_of_threads() {
+        let data = mixed((9 << 20) + 12345);
+        for format in FORMATS {
+            let one = encode(format, 1, &data);
+            assert!(decode(&one) == data, "{format}");
+            for threads in [2, 5] {
+                assert!(encode(format, threads, &data) == one, "{format} with {threads} threads");
+            }
+            let mut encoder = Encoder::new(Vec::new(), &settings(format, 2)).unwrap();
+            encoder.write_all(&data[..100]).unwrap();
+            encoder.write_from(&mut &data[100..], data.len() as u64 - 100).unwrap();
+            assert!(encoder.finish().unwrap() == one, "{format} from a reader");
+        }
+    }
+
+    #[test]
+    fn nothing_compresses_to_something_valid() {
+        for format in FORMATS {
+            let packed = encode(format, 2, b"");
+            assert_eq!(packed.is_empty(), format == Format::None);
+            assert_eq!(decode(&packed), b"");
+        }
+    }
+
+    /// RFC 1952, section 2.3: no time, no name, and no operating system, so
+    /// that nothing of this machine is in it. RFC 8878, section 3.1.1.1.1: a
+    /// frame tells its content's size (bit 5 and up) and has a checksum (bit 2).
+    #[test]
+    fn headers_are_plain() {
+        let gzip = encode(Format::GZIP, 1, b"x");
+        assert_eq!(gzip[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+        assert_eq!(gzip[9], 255);
+        let zstd = encode(Format::ZSTD, 1, b"x");
+        assert_eq!(zstd[4] & 0b10_0100, 0b10_0100);
+    }
+
+    #[test]
+    fn every_level_works() {
+        let data = mixed(1 << 19);
+        let gzip = (1..=12).map(|level| Format::Gzip { level });
+        for format in gzip.chain([1, 9, 15, 19, 22].map(|level| Format::Zstd { level })) {
+            assert!(decode(&encode(format, 1, &data)) == data, "{format}");
+        }
+        let error = Encoder::new(Vec::new(), &settings(Format::Gzip { level: 0 }, 1)).unwrap_err();
+        let error = Error::io("compress", std::path::Path::new("x"), error);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
+
+    /// Takes `space` bytes and is full then.
+    struct Small {
+        space: usize,
+    }
+
+    impl Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.space == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(self.space);
+            self.space -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_ends_it_for_good() {
+        let data = mixed(4 << 20).repeat(6);
+        for format in FORMATS {
+            let mut encoder = Encoder::new(Small { space: 10_000 }, &settings(format, 2)).unwrap();
+            let error = encoder.write_all(&data).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format}");
+            assert!(encoder.write_all(b"more").is_err());
+            assert!(encoder.finish().is_err());
+        }
+    }
+
+    #[test]
+    fn an_ended_context_stops_it() {
+        for format in FORMATS {
+            let ctx = Context::new();
+            let encoder = Encoder::new(Vec::new(), &settings(format, 2)).unwrap();
+            let mut encoder = encoder.with_context(ctx.clone());
+            encoder.write_all(&mixed(5 << 20)).unwrap();
+            ctx.cancel();
+            let error = encoder.write_all(b"more").unwrap_err();
+            let error = Error::io("compress", std::path::Path::new("x"), error);
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{format}");
+            assert!(encoder.finish().is_err());
+        }
+    }
+
+    #[test]
+    fn a_reader_that_ends_early_is_an_error() {
+        for format in FORMATS {
+            let mut encoder = Encoder::new(Vec::new(), &settings(format, 1)).unwrap();
+            let error = encoder.write_from(&mut &b"short"[..], 6).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{format}");
+        }
+    }
+
+    #[test]
+    fn memory_bounds_the_threads() {
+        let plenty = settings(Format::Zstd { level: 19 }, 1000).with_memory(96 << 20);
+        assert_eq!(Work::start(plenty.format, &plenty).unwrap().in_flight_limit, 2);
+        let none = settings(Format::ZSTD, 1000).with_memory(0);
+        assert_eq!(Work::start(none.format, &none).unwrap().in_flight_limit, 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_writes_come_back(
+            pieces in proptest::collection::vec((any::<u8>(), 0usize..900_000), 0..8),
+            which in 0usize..4,
+            threads in 1usize..4,
+        ) {
+            let format = FORMATS[which];
+            let mut data = Vec::new();
+            let mut encoder = Encoder::new(Vec::new(), &settings(format, threads)).unwrap();
+            for (byte, len) in pieces {
+                let piece: Vec<u8> = (0..len).map(|i| byte.wrapping_mul((i >> 3) as u8)).collect();
+                encoder.write_all(&piece).unwrap();
+                data.extend(piece);
+            }
+            let packed = encoder.finish().unwrap();
+            prop_assert!(decode(&packed) == data);
+            prop_assert!(packed == encode(format, 1, &data));
+        }
+    }
+}

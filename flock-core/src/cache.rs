@@ -225,7 +225,7 @@ impl Cache {
             })?;
         let len = (&file).seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", &path, e))?;
         let target = self.target(key)?;
-        Ok(Partial { file, path, len, target, cache: self.clone() })
+        Ok(Partial { file, path, len, target })
     }
 
     /// Forgets the complete file of this key, for example because it proved
@@ -340,6 +340,16 @@ impl CacheWriter {
         self.temporary.0.as_deref().unwrap_or(&self.target)
     }
 
+    /// Like [`commit`](CacheWriter::commit), but under another key: that of
+    /// its content, once it is known.
+    ///
+    /// # Errors
+    /// As [`commit`](CacheWriter::commit).
+    pub fn commit_as(mut self, key: &CacheKey) -> Result<PathBuf> {
+        self.target.set_file_name(key.as_str());
+        self.commit()
+    }
+
     /// Makes the file durable and puts it under its key, in the place of one
     /// that may be there. Returns where it is.
     ///
@@ -385,7 +395,6 @@ pub struct Partial {
     path: PathBuf,
     len: u64,
     target: PathBuf,
-    cache: Cache,
 }
 
 impl Partial {
@@ -470,7 +479,7 @@ impl Partial {
     /// # Errors
     /// As [`commit`](Partial::commit).
     pub fn commit_as(mut self, key: &CacheKey) -> Result<PathBuf> {
-        self.target = self.cache.target(key)?;
+        self.target.set_file_name(key.as_str());
         self.commit()
     }
 

@@ -206,7 +206,7 @@ impl<R: BufRead> Decoder<R> {
     /// Tells an error of the format from one of the reader: the reader's
     /// carries a code of the system or an error of flock.
     fn explain(&self, error: io::Error) -> io::Error {
-        let is_ours = error.get_ref().is_some_and(|inner| inner.is::<Error>());
+        let is_ours = matches!(error.get_ref(), Some(inner) if inner.is::<Error>());
         if is_ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }

@@ -388,7 +388,8 @@ mod tests {
             let mut data = Vec::new();
             let mut encoder = Encoder::new(Vec::new(), &settings(format, threads)).unwrap();
             for (byte, len) in pieces {
-                let piece: Vec<u8> = (0..len).map(|i| byte.wrapping_mul((i >> 3) as u8)).collect();
+                let scale = |i: usize| byte.wrapping_mul((i >> 3).to_le_bytes()[0]);
+                let piece: Vec<u8> = (0..len).map(scale).collect();
                 encoder.write_all(&piece).unwrap();
                 data.extend(piece);
             }

@@ -8,6 +8,9 @@ pub mod image_builder;
 pub mod owner;
 pub mod progress;
 pub mod provisioner;
+pub mod cache;
+mod lockfile;
+pub mod rootfs;
 pub mod secret;
 pub mod volume_driver;
 

@@ -5,6 +5,7 @@ pub mod error;
 pub mod id;
 pub mod owner;
 pub mod progress;
+pub mod rootfs;
 pub mod secret;
 
 pub use context::Context;

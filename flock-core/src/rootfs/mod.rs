@@ -1,0 +1,6 @@
+//! The image pipeline.
+
+mod entry;
+mod name;
+mod read_at;
+mod tar;

@@ -142,7 +142,9 @@ impl Extent {
         let left = usize::try_from(self.length - offset).unwrap_or(usize::MAX).min(buf.len());
         let buf = &mut buf[..left];
         match &self.source {
-            ExtentSource::File { file, offset: start } => file.as_ref().read_at(buf, start + offset),
+            ExtentSource::File { file, offset: start } => {
+                file.as_ref().read_at(buf, start + offset)
+            }
             ExtentSource::Bytes { bytes, offset: start } => {
                 bytes.as_ref().read_at(buf, start + offset)
             }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 /// Bytes that can be read at any offset.
 pub(crate) trait ReadAt: Send + Sync {
@@ -51,6 +52,16 @@ impl ReadAt for [u8] {
     }
 }
 
+impl ReadAt for Arc<[u8]> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.as_ref().read_at(buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.as_ref().size()
+    }
+}
+
 /// A look at part of a [`ReadAt`], kept so that neighbouring small reads cost
 /// one call.
 #[derive(Default)]
@@ -90,7 +101,12 @@ impl Window {
         self.buffer.get(at..at + length).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn fill<R: ReadAt + ?Sized>(&mut self, source: &R, offset: u64, length: usize) -> io::Result<()> {
+    fn fill<R: ReadAt + ?Sized>(
+        &mut self,
+        source: &R,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<()> {
         self.start = offset;
         self.buffer.resize(self.ahead.max(length), 0);
         let mut filled = 0;

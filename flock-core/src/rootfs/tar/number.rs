@@ -33,9 +33,9 @@ fn parse_octal(field: &[u8]) -> Option<i64> {
     if !matches!(tail.first(), None | Some(b' ' | 0)) {
         return None;
     }
-    digits.iter().try_fold(0i64, |value, digit| {
-        value.checked_mul(8)?.checked_add(i64::from(digit - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0i64, |value, digit| value.checked_mul(8)?.checked_add(i64::from(digit - b'0')))
 }
 
 /// Writes `value` in octal, zero-padded and ended by NUL. `false`, and zero

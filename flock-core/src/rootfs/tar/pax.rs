@@ -15,7 +15,8 @@ pub(crate) fn parse(mut data: &[u8]) -> Option<Vec<Record>> {
         }
         let space = data.iter().take(20).position(|b| *b == b' ')?;
         let length = decimal(&data[..space])?;
-        let length = usize::try_from(length).ok().filter(|l| (space + 1..=data.len()).contains(l))?;
+        let length =
+            usize::try_from(length).ok().filter(|l| (space + 1..=data.len()).contains(l))?;
         let (record, rest) = data.split_at(length);
         let body = record[space + 1..].strip_suffix(b"\n")?;
         let equals = body.iter().position(|b| *b == b'=').filter(|at| *at > 0)?;
@@ -143,7 +144,9 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for bad in [&b"5 a=\n1"[..], b"x a=b\n", b"6 a=b", b"0 a=b\n", b"99 a=b\n", b"6 =b\nx", b"5 ab\n"] {
+        for bad in
+            [&b"5 a=\n1"[..], b"x a=b\n", b"6 a=b", b"0 a=b\n", b"99 a=b\n", b"6 =b\nx", b"5 ab\n"]
+        {
             assert_eq!(parse(bad), None, "{}", bad.escape_ascii());
         }
         assert_eq!(parse(b"\0\0"), Some(vec![]));

@@ -58,8 +58,6 @@ pub(crate) struct Member {
     pub(crate) data: u64,
     /// How many bytes of data are stored, padding and sparse map excluded.
     pub(crate) stored: u64,
-    /// Where the next member begins.
-    pub(crate) end: u64,
     /// The name as it is written.
     pub(crate) path: Vec<u8>,
     /// What it is; the target of a hard link is as it is written.
@@ -67,7 +65,7 @@ pub(crate) struct Member {
     pub(crate) metadata: Metadata,
     /// The map of a sparse file.
     pub(crate) map: Option<Vec<Segment>>,
-    /// Whether the blocks from `start` to `end` mean the same elsewhere: no
+    /// Whether its blocks mean the same elsewhere: no
     /// global header changes them and nothing in them is obsolete.
     pub(crate) portable: bool,
 }
@@ -220,15 +218,15 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         extensions: Extensions,
     ) -> Result<Member, Fault> {
         let plain = self.globals.is_empty() && !extensions.crossed_global;
-        let mut facts = Facts::from_header(header).map_err(|what| fault(at, Problem::BadNumber(what)))?;
+        let mut facts =
+            Facts::from_header(header).map_err(|what| fault(at, Problem::BadNumber(what)))?;
         if let Some(name) = extensions.long_name {
             facts.path = name;
         }
         if let Some(link) = extensions.long_link {
             facts.link = link;
         }
-        let records: Vec<Record> =
-            self.globals.iter().cloned().chain(extensions.records).collect();
+        let records: Vec<Record> = self.globals.iter().cloned().chain(extensions.records).collect();
         for (key, value) in &records {
             facts.apply(key, value).map_err(|what| fault(at, Problem::BadNumber(what)))?;
             if facts.metadata.xattrs.len().max(facts.metadata.other.len()) > MAX_RECORDS {
@@ -244,12 +242,12 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         let map = if is_file { self.sparse_map(at, header, &records)? } else { None };
         let (data, stored, map) = self.place(at, claimed, map, &mut facts)?;
         let is_portable = plain && !(typeflag == b'1' && facts.stored > 0) && typeflag != b'D';
-        let kind = if is_file { EntryKind::File { size: facts.size } } else { facts.kind(typeflag) };
+        let kind =
+            if is_file { EntryKind::File { size: facts.size } } else { facts.kind(typeflag) };
         Ok(Member {
             start,
             data,
             stored,
-            end: self.position,
             path: facts.path,
             kind,
             metadata: facts.metadata,

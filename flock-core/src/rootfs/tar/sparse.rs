@@ -63,7 +63,7 @@ fn parse_list(value: &[u8]) -> Result<Vec<Segment>, ()> {
 }
 
 fn pair(numbers: &[u64]) -> Result<Vec<Segment>, ()> {
-    if numbers.len() % 2 != 0 {
+    if !numbers.len().is_multiple_of(2) {
         return Err(());
     }
     Ok(numbers.chunks_exact(2).map(|p| Segment { offset: p[0], length: p[1] }).collect())

@@ -53,8 +53,10 @@ fn kind() -> impl Strategy<Value = EntryKind> {
         Just(EntryKind::Fifo),
         target.clone().prop_map(|target| EntryKind::Symlink { target }),
         target.prop_map(|target| EntryKind::Hardlink { target }),
-        (any::<u32>(), any::<u32>()).prop_map(|(major, minor)| EntryKind::CharDevice { major, minor }),
-        (any::<u32>(), any::<u32>()).prop_map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
+        (any::<u32>(), any::<u32>())
+            .prop_map(|(major, minor)| EntryKind::CharDevice { major, minor }),
+        (any::<u32>(), any::<u32>())
+            .prop_map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
     ]
 }
 
@@ -111,8 +113,13 @@ fn a_sparse_file_reads_back() {
     let map = [Segment { offset: 4096, length: 600 }, Segment { offset: 1 << 35, length: 1 }];
     let kind = EntryKind::File { size: (1 << 35) + 10 };
     let metadata = Metadata::default();
-    let spec =
-        Spec { path: b"d/sparse", kind: &kind, hardlink: b"", metadata: &metadata, map: Some(&map) };
+    let spec = Spec {
+        path: b"d/sparse",
+        kind: &kind,
+        hardlink: b"",
+        metadata: &metadata,
+        map: Some(&map),
+    };
     let mut out = Vec::new();
     write_header(&mut out, &spec);
     let data = out.len() as u64;

@@ -121,9 +121,11 @@ fn put_path(block: &mut [u8; BLOCK], records: &mut Vec<u8>, path: &[u8]) {
         return;
     }
     // Neither part may be empty, and the slash between them is not stored.
-    let split = path.iter().enumerate().skip(path.len().saturating_sub(101)).find(|(at, byte)| {
-        **byte == b'/' && (1..=155).contains(at) && at + 1 < path.len()
-    });
+    let split = path
+        .iter()
+        .enumerate()
+        .skip(path.len().saturating_sub(101))
+        .find(|(at, byte)| **byte == b'/' && (1..=155).contains(at) && at + 1 < path.len());
     match split {
         Some((at, _)) => {
             put_text(&mut block[345..500], &path[..at]);

@@ -1,15 +1,15 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
 pub mod backend;
+pub mod cache;
 pub mod context;
 pub mod error;
 pub mod id;
 pub mod image_builder;
+mod lockfile;
 pub mod owner;
 pub mod progress;
 pub mod provisioner;
-pub mod cache;
-mod lockfile;
 pub mod rootfs;
 pub mod secret;
 pub mod volume_driver;

@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod context;
 pub mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod id;
 mod lockfile;
 pub mod owner;

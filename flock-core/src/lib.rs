@@ -4,6 +4,8 @@ pub mod backend;
 pub mod cache;
 pub mod context;
 pub mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod id;
 pub mod image_builder;
 mod lockfile;

@@ -1,5 +1,7 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod context;
 pub mod error;
 pub mod id;

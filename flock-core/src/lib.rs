@@ -8,6 +8,7 @@ pub mod id;
 pub mod owner;
 pub mod progress;
 pub mod secret;
+pub mod state;
 
 pub use context::Context;
 pub use error::{Error, ErrorKind, Result};

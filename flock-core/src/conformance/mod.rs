@@ -6,13 +6,12 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
-//! use flock_core::conformance;
-//! use flock_core::state::MemoryStore;
+//! use flock_core::conformance::{self, state::Options};
+//! use flock_core::state::{MemoryStore, StateStore};
 //!
 //! fn main() -> ExitCode {
-//!     conformance::main([conformance::state::suite("memory", || async {
-//!         Ok(conformance::state::Subject::new(Arc::new(MemoryStore::new())))
-//!     })])
+//!     let open = |_name| async { Ok(Arc::new(MemoryStore::new()) as Arc<dyn StateStore>) };
+//!     conformance::main([conformance::state::suite("memory", Options::default(), open)])
 //! }
 //! ```
 //!

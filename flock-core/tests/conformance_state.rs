@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flock_core::Context;
 use flock_core::conformance::{self, Suite, state::Options};
 use flock_core::state::{MemoryStore, SqliteConfig, SqliteStore, StateStore};
+use tempfile::TempDir;
 
 const HISTORY: usize = 500;
 
@@ -16,15 +17,14 @@ fn memory() -> Suite {
     conformance::state::suite("memory", options, move |name| {
         let stores = Arc::clone(&stores);
         async move {
-            let mut stores = stores.lock().expect("the map of stores");
+            let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || MemoryStore::new().with_history(HISTORY);
             Ok(Arc::new(stores.entry(name).or_insert_with(new).clone()) as Arc<dyn StateStore>)
         }
     })
 }
 
-fn sqlite() -> Suite {
-    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+fn sqlite(directory: Arc<TempDir>) -> Suite {
     let options = Options::default().with_history(HISTORY).reopening();
     conformance::state::suite("sqlite", options, move |name| {
         let directory = Arc::clone(&directory);
@@ -37,6 +37,7 @@ fn sqlite() -> Suite {
     })
 }
 
-fn main() -> ExitCode {
-    conformance::main([memory(), sqlite()])
+fn main() -> std::io::Result<ExitCode> {
+    let directory = Arc::new(tempfile::tempdir()?);
+    Ok(conformance::main([memory(), sqlite(directory)]))
 }

@@ -23,7 +23,7 @@
 //! What cannot run is shown as *ignored*, with the reason behind its name,
 //! and never as passed:
 //!
-//! - a case that the subject's capabilities exclude, see [`Suite::case_unless`];
+//! - a case that the subject's capabilities exclude, see [`SuiteOn::case_unless`];
 //! - a suite whose service is missing on this machine, see [`Suite::needs`].
 //!   Where [`REQUIRE`] names the service, its cases fail instead.
 

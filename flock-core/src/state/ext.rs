@@ -92,8 +92,8 @@ pub trait StateStoreExt: StateStore {
 
     /// Changes one typed record by what it is: `change` gets the record or
     /// `None`, and gives what shall be there, `None` for no record. It is
-    /// called again, up to [`MAX_ATTEMPTS`] times with growing pauses, if
-    /// somebody else writes in between; so it should do nothing but decide.
+    /// called again, up to 64 times with growing pauses, if somebody else
+    /// writes in between; so it should do nothing but decide.
     ///
     /// Gives the record as it is now. Leaving nothing where nothing was, is
     /// no change.

@@ -153,7 +153,9 @@ where
     Opened: Future<Output = Result<Arc<dyn StateStore>>> + Send + 'static,
 {
     let open: Open = Arc::new(move |name| Box::pin(open(name)));
-    let cases = Suite::new(format!("state::{name}")).on(Stores { options: options.clone(), open });
+    let stores = Stores { options, open };
+    let options = stores.options.clone();
+    let cases = Suite::new(format!("state::{name}")).on(stores);
     let cases = transactions::cases(records::cases(cases));
     let cases = leases::cases(watches::cases(cases, &options));
     handles::cases(concurrency::cases(cases), &options).done()

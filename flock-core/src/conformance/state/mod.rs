@@ -6,6 +6,8 @@ mod leases;
 mod records;
 mod transactions;
 mod watches;
+#[cfg(test)]
+mod wrong;
 
 use std::fmt;
 use std::future::Future;

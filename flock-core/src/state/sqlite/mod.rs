@@ -7,6 +7,7 @@ mod records;
 mod schema;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,17 @@ impl SqliteConfig {
         Self { path: Some(path.into()), ..Self::default() }
     }
 
+    /// Where the store is or will be: the path given, or the default one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] if there is neither a path nor a home.
+    pub fn location(&self) -> Result<PathBuf> {
+        match &self.path {
+            Some(path) => Ok(path.clone()),
+            None => schema::default_path(),
+        }
+    }
+
     /// Sets how long a call waits for other processes.
     #[must_use]
     pub fn with_wait(mut self, wait: Duration) -> Self {
@@ -93,18 +105,26 @@ impl SqliteConfig {
 /// Every commit is on the disk when its call returns. A process that is killed
 /// at any moment leaves a sound file and no part of a transaction. Leases end
 /// by the machine's clock since boot, which nobody can set. Calls need a tokio
-/// runtime with time.
+/// runtime with time. If the file is removed or replaced while it is open, all
+/// calls fail with [`ErrorKind::Unavailable`].
 ///
 /// The file is made with permissions for the user alone, as is its directory;
 /// records may tell more than others should know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     path: PathBuf,
+    /// Which file the path meant when it was opened.
+    identity: Option<Identity>,
     writer: Arc<Mutex<Connection>>,
     /// Apart from the writer, so that reading does not wait for a commit.
     reader: Arc<Mutex<Connection>>,
@@ -118,7 +138,6 @@ struct Shared {
 }
 
 /// What the last look for changes by other processes saw.
-#[derive(Debug)]
 struct Polled {
     at: Instant,
     data_version: i64,
@@ -151,10 +170,7 @@ impl SqliteStore {
 
 impl Shared {
     fn open(ctx: &Context, config: &SqliteConfig) -> Result<Self> {
-        let path = match &config.path {
-            Some(path) => path.clone(),
-            None => schema::default_path()?,
-        };
+        let path = config.location()?;
         // Absolute, so that no name has a meaning of its own to SQLite, and a
         // change of directory does not matter.
         let path = std::path::absolute(&path)
@@ -165,6 +181,7 @@ impl Shared {
         let reader = schema::open(ctx, &path, wait)?;
         let polled = Polled { at: Instant::now(), data_version: data_version(&reader, &path)? };
         Ok(Self {
+            identity: identity(&path),
             path,
             writer: Arc::new(Mutex::new(writer)),
             reader: Arc::new(Mutex::new(reader)),
@@ -175,6 +192,19 @@ impl Shared {
             news: watch::Sender::new(0),
             polled: Mutex::new(polled),
         })
+    }
+
+    /// Fails if the file was removed or replaced. SQLite does not notice, and
+    /// goes on with a file that nobody else can open.
+    fn check_file(&self) -> Result<()> {
+        if identity(&self.path) == self.identity {
+            return Ok(());
+        }
+        let what = format!("the state store {} was removed or replaced", self.path.display());
+        Err(Error::new(ErrorKind::Unavailable, what)
+            .permanent()
+            .with("path", self.path.display().to_string())
+            .hint("start again, to open the store that is there now"))
     }
 
     /// Looks whether another process has committed something, unless that was
@@ -193,6 +223,21 @@ impl Shared {
         *polled = Polled { at: Instant::now(), data_version: found };
         Ok(())
     }
+}
+
+/// Device and inode: the same for all names of a file, and no other's.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file can be neither removed nor replaced.
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<Identity> {
+    None
 }
 
 /// Changes whenever another connection has committed.
@@ -220,6 +265,7 @@ async fn call<T: Send + 'static>(
         let (shared, context) = (Arc::clone(shared), ctx.clone());
         blocking(move || {
             context.check()?;
+            shared.check_file()?;
             schema::patient(&mut connection, &context, shared.wait).in_file(&shared.path)?;
             // If the context ended the waiting, say that, not "busy".
             work(&shared, &mut connection).map_err(|error| match context.check() {

@@ -275,3 +275,43 @@ fn foreign(path: &Path) -> Error {
         .with("path", path.display().to_string())
         .hint("another program has changed the file: put a backup in its place")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Context;
+    use crate::state::Condition;
+
+    #[test]
+    fn the_log_stays_within_its_limits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        super::super::schema::create(&path).unwrap();
+        let wait = std::time::Duration::from_secs(1);
+        let mut connection = super::super::schema::open(&Context::new(), &path, wait).unwrap();
+        let limits = LogLimits { changes: 40, bytes: 5000 };
+        let key = |n: usize| Key::new(format!("k/{}", n % 7)).unwrap();
+        for n in 0..200 {
+            let value = Document::of(&"x".repeat(n)).unwrap();
+            let two = Transaction::new().put(key(n), value.clone(), Condition::Any).put(
+                key(n + 1),
+                value,
+                Condition::Any,
+            );
+            commit(&mut connection, &path, &two, &Clock::new(), limits).unwrap();
+            let meta = Meta::read(&connection).unwrap();
+            let (rows, bytes, oldest): (i64, i64, i64) = connection
+                .query_row("SELECT count(*), sum(size), min(revision) FROM changes", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .unwrap();
+            assert_eq!((rows, bytes), (meta.rows, meta.bytes));
+            assert!(rows <= 40 && bytes <= 5000 && rows % 2 == 0, "{rows} rows, {bytes} bytes");
+            assert_eq!(oldest, meta.dropped + 1);
+        }
+        let seen = changes(&mut connection, &path, &Prefix::all(), Revision::new(199)).unwrap();
+        assert_eq!((seen.0.len(), seen.1), (1, Revision::new(200)));
+        let gone = changes(&mut connection, &path, &Prefix::all(), Revision::new(100));
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

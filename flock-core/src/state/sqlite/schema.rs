@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -49,7 +50,15 @@ CREATE TABLE leases (
 
 /// Makes the file and its directory, for the user alone, where they are
 /// missing. What exists keeps its permissions.
+///
+/// An existing file must not be opened here, not even to look at it: closing
+/// it would drop the locks that other connections of this process have on it
+/// (see "How To Corrupt An SQLite Database File", 2.2).
 pub(super) fn create(path: &Path) -> Result<()> {
+    // One at a time in this process, and always before opening: so nobody has
+    // locks on a file yet when the one who made it closes it.
+    static CREATING: Mutex<()> = Mutex::new(());
+    let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         let mut builder = DirBuilder::new();
         builder.recursive(true);
@@ -63,9 +72,22 @@ pub(super) fn create(path: &Path) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => refuse_tiny(path),
         Err(source) => Err(Error::io("make the state store", path, source)),
     }
+}
+
+/// SQLite takes a file of one byte for an empty database, and would write over
+/// it; all else that is no database, it refuses itself.
+fn refuse_tiny(path: &Path) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 1) {
+        let what = format!("{} is not a database", path.display());
+        return Err(Error::new(ErrorKind::InvalidData, what)
+            .backend("sqlite")
+            .with("path", path.display().to_string())
+            .hint("choose another path for the state store, or move the file away"));
+    }
+    Ok(())
 }
 
 /// Opens the file and brings its tables up to date. `wait` bounds the waiting

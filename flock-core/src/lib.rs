@@ -2,6 +2,8 @@
 
 pub mod backend;
 pub mod cache;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod context;
 pub mod error;
 #[cfg(feature = "fetch")]
@@ -15,6 +17,7 @@ pub mod provisioner;
 pub mod rootfs;
 pub mod secret;
 pub mod volume_driver;
+pub mod state;
 
 pub use backend::{Endpoint, Health, ListFilter};
 pub use context::Context;

@@ -1,6 +1,8 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod context;
 pub mod error;
 pub mod id;

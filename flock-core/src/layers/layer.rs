@@ -12,7 +12,9 @@ use crate::volume_driver::{
     AttachOptions, Attachment, Snapshot, SnapshotSpec, Volume, VolumeCapabilities, VolumeDriver,
     VolumeSpec,
 };
-use crate::{Context, Health, ImageId, ListFilter, NodeId, Operation, Result, SnapshotId, VolumeId};
+use crate::{
+    Context, Health, ImageId, ListFilter, NodeId, Operation, Result, SnapshotId, VolumeId,
+};
 
 /// What a [`Layer`] does around each call.
 ///

@@ -37,12 +37,10 @@
 //! A [`Policy`] says what happens around a call; [`Layer`] turns it into all
 //! three traits.
 
-
 mod layer;
 mod limit;
 mod retry;
 mod timeout;
-
 
 pub use layer::{Layer, Policy};
 pub use limit::{ConcurrencyLimit, Permits};

@@ -204,8 +204,12 @@ mod tests {
 
     fn limited(inner: &MemoryBackend) -> Timeout<MemoryBackend> {
         let seconds = Duration::from_secs;
-        let limits =
-            TimeLimits { read: seconds(1), change: seconds(2), long: seconds(3), grace: seconds(1) };
+        let limits = TimeLimits {
+            read: seconds(1),
+            change: seconds(2),
+            long: seconds(3),
+            grace: seconds(1),
+        };
         Timeout::new(inner.clone(), limits)
     }
 

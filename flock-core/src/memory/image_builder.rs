@@ -29,7 +29,8 @@ impl ImageBuilder for MemoryBackend {
 
     async fn build(&self, ctx: &Context, spec: &ImageSpec) -> Result<Image> {
         let target = format!("{} {}", spec.name, spec.version);
-        self.call(ctx, Operation::ImageBuild, target, |fate| self.build_image(ctx, spec, fate)).await
+        self.call(ctx, Operation::ImageBuild, target, |fate| self.build_image(ctx, spec, fate))
+            .await
     }
 
     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Image>> {

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::faults::{Call, Faults};
 use self::faults::Fate;
+pub use self::faults::{Call, Faults};
 use self::world::World;
 use crate::image_builder::{ApplianceFormat, ImageCapabilities, SourceKind};
 use crate::provisioner::ProvisionerCapabilities;

@@ -290,9 +290,11 @@ impl MemoryBackend {
         let mut state = self.world.lock();
         let record = state.volume(self.namespace(), volume)?;
         let (size, data) = (record.volume.size, record.data.clone());
-        let same = state.snapshots.values().map(|record| &record.snapshot).find(|snapshot| {
-            snapshot.volume == *volume && snapshot.name == spec.name
-        });
+        let same = state
+            .snapshots
+            .values()
+            .map(|record| &record.snapshot)
+            .find(|snapshot| snapshot.volume == *volume && snapshot.name == spec.name);
         if let Some(snapshot) = same {
             if snapshot.owner != spec.owner {
                 return Err(taken("snapshot", &spec.name, snapshot.id.as_str()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flock_core::conformance::{Suite, image_builder, main as run, provisioner, volume_driver};
 use flock_core::image_builder::{ApplianceFormat, SourceKind};
-use flock_core::layers::{ConcurrencyLimit, Permits, Retry, RetryPolicy, TimeLimits, Timeout};
+use flock_core::layers::{ConcurrencyLimit, Permits, Retry, TimeLimits, Timeout};
 use flock_core::memory::MemoryBackend;
 use flock_core::provisioner::ProvisionerCapabilities;
 use flock_core::volume_driver::VolumeCapabilities;
@@ -60,16 +60,6 @@ fn dyn_suites() -> [Suite; 3] {
     ]
 }
 
-fn quick_retries() -> RetryPolicy {
-    let mut policy = RetryPolicy::default();
-    policy.first_delay = Duration::from_millis(1);
-    policy
-}
-
-fn with_retry<T>(inner: T) -> Retry<T> {
-    Retry::new(inner, quick_retries())
-}
-
 fn with_timeout<T>(inner: T) -> Timeout<T> {
     Timeout::new(inner, TimeLimits::default())
 }
@@ -86,14 +76,13 @@ fn shaky_with_retry(inner: MemoryBackend) -> Retry<MemoryBackend> {
         Operation::NodeDeploy,
         Operation::NodeStop,
         Operation::ImageBuild,
-        Operation::ImageDelete,
         Operation::VolumeAttach,
         Operation::VolumeList,
     ] {
         inner.faults().fail_nth(operation, 1, broken.clone());
         inner.faults().lose_reply(operation, 2);
     }
-    with_retry(inner)
+    memory::with_retry(inner)
 }
 
 fn poor() -> MemoryBackend {
@@ -124,13 +113,13 @@ fn slow() -> MemoryBackend {
 }
 
 fn main() -> ExitCode {
-    let all = |inner| with_retry(with_limit(with_timeout(inner)));
+    let all = |inner| memory::with_retry(with_limit(with_timeout(inner)));
     let suites = [
         suites("memory", MemoryBackend::new, |inner| inner),
         suites("memory+poor", poor, |inner| inner),
         suites("memory+rich", rich, |inner| inner),
         suites("memory+slow", slow, |inner| inner),
-        suites("memory+retry", MemoryBackend::new, with_retry),
+        suites("memory+retry", MemoryBackend::new, memory::with_retry),
         suites("memory-shaky+retry", MemoryBackend::new, shaky_with_retry),
         suites("memory+timeout", MemoryBackend::new, with_timeout),
         suites("memory+limit", MemoryBackend::new, with_limit),

@@ -16,8 +16,9 @@ use crate::{Context, Error, ErrorKind, Operation, Result};
 /// Every operation may be repeated: reads as they are, changes because the
 /// traits make them idempotent, creates by the request id. A destroy, delete
 /// or detach that finds nothing on a later attempt counts as done, as an
-/// earlier attempt whose reply was lost has done it. Of a deploy, only the
-/// nodes are asked for again that failed and are worth it.
+/// earlier attempt whose reply was lost may have done it: only on the first
+/// attempt is [`ErrorKind::NotFound`] told. Of a deploy, only the nodes are
+/// asked for again that failed and are worth it.
 ///
 /// An error after several attempts says how many in its context value
 /// `attempts`.
@@ -164,6 +165,9 @@ impl<'a> Attempts<'a> {
     /// there is to be none.
     async fn pause(&self, policy: &RetryPolicy, error: Error) -> Result<()> {
         let asked_for = error.retry_after();
+        if let (Some(_), Err(end)) = (asked_for, self.ctx.check()) {
+            return Err(end.source(self.counted(error)));
+        }
         let Some(delay) = asked_for.and_then(|asked_for| policy.delay(self, asked_for)) else {
             return Err(self.counted(error));
         };

@@ -5,9 +5,11 @@
 #![allow(dead_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flock_core::conformance::{image_builder, provisioner, volume_driver};
 use flock_core::image_builder::{ApplianceFormat, ImageSource, ImageSpec};
+use flock_core::layers::{Retry, RetryPolicy};
 use flock_core::memory::MemoryBackend;
 use flock_core::provisioner::DeploySpec;
 use flock_core::{
@@ -15,13 +17,20 @@ use flock_core::{
     Result, VolumeDriver,
 };
 
+/// Tries again soon.
+pub(crate) fn with_retry<T>(inner: T) -> Retry<T> {
+    let mut policy = RetryPolicy::default();
+    policy.first_delay = Duration::from_millis(1);
+    Retry::new(inner, policy)
+}
+
 /// An appliance file, one that is empty, and a path where there is none.
-pub struct Sources {
+pub(crate) struct Sources {
     directory: tempfile::TempDir,
 }
 
 impl Sources {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let directory = tempfile::tempdir().map_err(|error| {
             Error::new(ErrorKind::Unexpected, "no temporary directory").source(error)
         })?;
@@ -32,28 +41,28 @@ impl Sources {
         Ok(Self { directory })
     }
 
-    pub fn source(&self, name: &str) -> ImageSource {
+    pub(crate) fn source(&self, name: &str) -> ImageSource {
         let path = self.directory.path().join(name);
         ImageSource::Appliance { path, format: ApplianceFormat::Tar }
     }
 }
 
 /// An image in the backend's namespace.
-pub async fn image(backend: &MemoryBackend) -> Result<ImageId> {
+pub(crate) async fn image(backend: &MemoryBackend) -> Result<ImageId> {
     let sources = Sources::new()?;
     let spec = ImageSpec::new(backend.owner("base"), "base", "1", sources.source("good.tar"));
     Ok(backend.build(&Context::new(), &spec).await?.id)
 }
 
 /// Two running nodes.
-pub async fn nodes(backend: &MemoryBackend) -> Result<Vec<NodeId>> {
+pub(crate) async fn nodes(backend: &MemoryBackend) -> Result<Vec<NodeId>> {
     let owner = Owner::new(backend.namespace(), "hosts", RequestId::random());
     let spec = DeploySpec::new(owner, image(backend).await?, ["one", "two"]);
     let nodes = backend.deploy(&Context::new(), &spec).await?.into_nodes()?;
     Ok(nodes.into_iter().map(|node| node.id).collect())
 }
 
-pub async fn volume_subject<T: VolumeDriver + 'static>(
+pub(crate) async fn volume_subject<T: VolumeDriver + 'static>(
     backend: MemoryBackend,
     layer: impl Fn(MemoryBackend) -> T,
 ) -> Result<volume_driver::Subject> {
@@ -66,12 +75,12 @@ pub async fn volume_subject<T: VolumeDriver + 'static>(
         .with_data(backend))
 }
 
-pub fn volume_profile(backend: &MemoryBackend) -> volume_driver::Profile {
+pub(crate) fn volume_profile(backend: &MemoryBackend) -> volume_driver::Profile {
     let capabilities = VolumeDriver::capabilities(backend);
     volume_driver::Profile::new(capabilities).nodes(2).foreign().faults().data()
 }
 
-pub async fn node_subject<T: Provisioner + 'static>(
+pub(crate) async fn node_subject<T: Provisioner + 'static>(
     backend: MemoryBackend,
     layer: impl Fn(MemoryBackend) -> T,
 ) -> Result<provisioner::Subject> {
@@ -81,14 +90,14 @@ pub async fn node_subject<T: Provisioner + 'static>(
     Ok(provisioner::Subject::new(layered, backend.namespace(), ours, "image-0", "node-0")
         .with_foreign(Arc::new(layer(other)), "other", theirs)
         .with_faults(backend.faults().clone())
-        .with_volumes(Arc::new(backend)))
+        .with_volumes(Arc::new(with_retry(backend))))
 }
 
-pub fn node_profile(backend: &MemoryBackend) -> provisioner::Profile {
+pub(crate) fn node_profile(backend: &MemoryBackend) -> provisioner::Profile {
     provisioner::Profile::new(Provisioner::capabilities(backend)).foreign().faults().volumes()
 }
 
-pub async fn image_subject<T: ImageBuilder + 'static>(
+pub(crate) async fn image_subject<T: ImageBuilder + 'static>(
     backend: MemoryBackend,
     layer: impl Fn(MemoryBackend) -> T,
 ) -> Result<image_builder::Subject> {
@@ -102,11 +111,11 @@ pub async fn image_subject<T: ImageBuilder + 'static>(
         .with_broken(sources.source("empty.tar"))
         .with_foreign(Arc::new(layer(other)), "other")
         .with_faults(backend.faults().clone())
-        .with_nodes(Arc::new(backend))
+        .with_nodes(Arc::new(with_retry(backend)))
         .holding(sources))
 }
 
-pub fn image_profile(backend: &MemoryBackend) -> image_builder::Profile {
+pub(crate) fn image_profile(backend: &MemoryBackend) -> image_builder::Profile {
     let capabilities = ImageBuilder::capabilities(backend);
     image_builder::Profile::new(capabilities).foreign().faults().nodes().broken()
 }

@@ -28,8 +28,12 @@
 //!   Where [`REQUIRE`] names the service, its cases fail instead.
 
 mod check;
+pub mod image_builder;
+pub mod provisioner;
 mod run;
 pub mod state;
+mod subject;
+pub mod volume_driver;
 
 use std::fmt;
 use std::future::Future;
@@ -41,6 +45,7 @@ use async_trait::async_trait;
 
 pub use check::{Failure, Outcome, ensure, expect_eq, expect_err, expect_some};
 pub use run::main;
+pub use subject::Faults;
 
 /// The environment variable that names, separated by commas, the services
 /// that tests must not do without: `docker,registry`.

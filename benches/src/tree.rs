@@ -18,8 +18,9 @@ pub struct Tree {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
-    /// Kind, mode, owner, target, time (but for directories, whose time every
-    /// way of unpacking changes), size and hash of the contents.
+    /// Kind, mode, owner, target, size and hash of the contents; of files the
+    /// time too (unpacking changes that of directories, and Python's that of
+    /// symbolic links).
     what: String,
     /// The path whose file this is; its own unless it is a hard link.
     file: Vec<u8>,
@@ -87,7 +88,7 @@ impl Tree {
             let (ours, theirs) = (self.entries.get(path), other.entries.get(path));
             format!("{}: {} / {}", String::from_utf8_lossy(path), word(ours), word(theirs))
         };
-        paths.iter().filter(differ).take(5).map(|path| describe(path)).collect()
+        paths.iter().filter(differ).take(2).map(|path| describe(path)).collect()
     }
 
     fn add<R: Read>(&mut self, mut entry: tar::Entry<'_, R>, owners: bool) -> Result<()> {
@@ -107,7 +108,7 @@ impl Tree {
         if owners {
             write!(what, " {}:{}", header.uid()?, header.gid()?)?;
         }
-        if kind != EntryType::Directory {
+        if kind == EntryType::Regular {
             write!(what, " {}", header.mtime()?)?;
         }
         if let Some(target) = entry.link_name_bytes() {
@@ -124,7 +125,7 @@ impl Tree {
             size += length;
         }
         write!(what, " {size} ")?;
-        for byte in hash.finalize() {
+        for byte in &hash.finalize()[..16] {
             write!(what, "{byte:02x}")?;
         }
         self.entries.insert(path.clone(), Entry { what, file: path });

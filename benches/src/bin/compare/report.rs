@@ -104,7 +104,7 @@ fn measured(row: &Outcome, wall: f64, limit: Option<f64>, flock: Option<f64>) ->
         "{wall:.2} ({least:.2}–{most:.2}) | {} | {} | {} | {:.2} | {:.0} | {:.1}",
         row.runs.len(),
         ratio(limit.map(|limit| wall / limit)),
-        ratio(flock.map(|flock| wall / flock)),
+        ratio(flock.filter(|_| row.way.makes_appliance).map(|flock| wall / flock)),
         row.cpu().unwrap_or_default(),
         row.memory().unwrap_or_default(),
         to_f64(row.size) / 1e6,

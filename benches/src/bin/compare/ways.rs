@@ -91,9 +91,6 @@ fn plain(places: &Places) -> Vec<Way> {
         way("bsdtar", "bsdtar `@archive`, application already in place")
             .bsdtar(base, app_placed, &[])
             .done(QUICK),
-        way("tar-delete", "GNU tar `--delete` and `-A`, application already in place")
-            .delete_and_append(base, app_placed)
-            .done(3),
         way("original", "the original's way (Python: unpack, copytree, pack)")
             .original(base, app, "")
             .done(3),
@@ -269,13 +266,6 @@ impl<'a> Draft<'a> {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let output = self.way.output.clone();
         self.pipe(&output, &[&words, compressor])
-    }
-
-    fn delete_and_append(self, base: &Path, app_placed: &Path) -> Self {
-        let output = text(&self.way.output);
-        self.step(&["cp", &text(base), &output])
-            .step(&["tar", "--delete", "-f", &output, WWWROOT.trim_matches('/')])
-            .step(&["tar", "-A", "-f", &output, &text(app_placed)])
     }
 
     fn unpack_and_pack(self, base: &Path, app: &Path, compressor: Option<&[&str]>) -> Self {

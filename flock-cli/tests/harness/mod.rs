@@ -14,10 +14,10 @@ use flock_core::conformance::{Failure, Service, service};
 use tar::{Builder, EntryType, Header};
 
 /// What the tests return.
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// A failure from any error, saying what was being done.
-pub trait Doing<T> {
+pub(crate) trait Doing<T> {
     /// Names what failed.
     fn doing(self, what: impl Display) -> Outcome<T>;
 }
@@ -29,50 +29,50 @@ impl<T, E: Display> Doing<T> for Result<T, E> {
 }
 
 /// The service `root`: unpacking with owners and devices needs it.
-pub fn root() -> Service {
+pub(crate) fn root() -> Service {
     let root = rustix::process::geteuid().is_root();
     service("root", if root { Ok(()) } else { Err("not run as root".to_owned()) })
 }
 
 /// A service that is there when all of `programs` are in `PATH` (and, if the
 /// name is that of something only root can do, for root).
-pub fn programs(name: &str, programs: &[&str]) -> Service {
+pub(crate) fn programs(name: &str, programs: &[&str]) -> Service {
     let missing = programs.iter().find(|program| find(program).is_none());
     service(name, missing.map_or(Ok(()), |program| Err(format!("`{program}` is not installed"))))
 }
 
 /// Where `PATH` has a program.
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     places.find_map(|below| Some(below.join(program)).filter(|path| path.is_file()))
 }
 
 /// A number that the caller may set in the environment.
-pub fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
 /// A directory with an application, and everything that flock writes.
-pub struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
     /// An empty place on the file system that tests are built on.
-    pub fn new() -> Outcome<Self> {
+    pub(crate) fn new() -> Outcome<Self> {
         let below = Path::new(env!("CARGO_TARGET_TMPDIR"));
         Ok(Self { directory: tempfile::tempdir_in(below).doing("make a directory")? })
     }
 
     /// A path in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// The directory of the application, with a `config.yaml` for these
     /// inputs.
-    pub fn app(&self, base: &Path, application: &Path) -> Outcome<PathBuf> {
+    pub(crate) fn app(&self, base: &Path, application: &Path) -> Outcome<PathBuf> {
         let app = self.path("app");
         fs::create_dir_all(&app).doing("make the application")?;
         let config = format!(
@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// A file of application contents: a few files, and `bytes` in one.
-    pub fn application(&self) -> Outcome<PathBuf> {
+    pub(crate) fn application(&self) -> Outcome<PathBuf> {
         let path = self.path("application.tar");
         let mut tar = Tar::create(&path)?;
         tar.directory("./")?;
@@ -98,7 +98,7 @@ impl Place {
     }
 
     /// The command that builds `app` to `output`.
-    pub fn build(&self, app: &Path, output: &Path, compression: &str) -> Command {
+    pub(crate) fn build(&self, app: &Path, output: &Path, compression: &str) -> Command {
         let mut command = self.flock();
         command.arg("build").arg(app).arg("--output").arg(output);
         command.args(["--compression", compression]);
@@ -106,7 +106,7 @@ impl Place {
     }
 
     /// flock with its own home, so that nothing of the caller's counts.
-    pub fn flock(&self) -> Command {
+    pub(crate) fn flock(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flock"));
         let home = self.path("home");
         for (name, below) in [
@@ -124,7 +124,7 @@ impl Place {
 }
 
 /// Runs a command and returns its output; a failure shows its words.
-pub fn run(command: &mut Command) -> Outcome<Output> {
+pub(crate) fn run(command: &mut Command) -> Outcome<Output> {
     let output = command.output().doing(format_args!("run {command:?}"))?;
     if output.status.success() {
         return Ok(output);
@@ -134,36 +134,36 @@ pub fn run(command: &mut Command) -> Outcome<Output> {
 }
 
 /// Writes tars quickly.
-pub struct Tar {
+pub(crate) struct Tar {
     builder: Builder<BufWriter<File>>,
 }
 
 impl Tar {
     /// Starts a tar.
-    pub fn create(path: &Path) -> Outcome<Self> {
+    pub(crate) fn create(path: &Path) -> Outcome<Self> {
         let file = File::create(path).doing("create a tar")?;
         Ok(Self { builder: Builder::new(BufWriter::with_capacity(1 << 20, file)) })
     }
 
     /// Adds a directory.
-    pub fn directory(&mut self, path: &str) -> Outcome {
+    pub(crate) fn directory(&mut self, path: &str) -> Outcome {
         let mut header = header(EntryType::Directory, 0);
         self.builder.append_data(&mut header, path, io::empty()).doing("write a directory")
     }
 
     /// Adds a file.
-    pub fn file(&mut self, path: &str, contents: &[u8]) -> Outcome {
+    pub(crate) fn file(&mut self, path: &str, contents: &[u8]) -> Outcome {
         self.file_from(path, contents.len() as u64, contents)
     }
 
     /// Adds a file of `size` bytes that `contents` yields.
-    pub fn file_from(&mut self, path: &str, size: u64, contents: impl Read) -> Outcome {
+    pub(crate) fn file_from(&mut self, path: &str, size: u64, contents: impl Read) -> Outcome {
         let mut header = header(EntryType::Regular, size);
         self.builder.append_data(&mut header, path, contents).doing("write a file")
     }
 
     /// Ends the tar.
-    pub fn finish(self) -> Outcome {
+    pub(crate) fn finish(self) -> Outcome {
         self.builder.into_inner().and_then(|mut file| file.flush()).doing("end a tar")
     }
 }
@@ -180,11 +180,11 @@ fn header(kind: EntryType, size: u64) -> Header {
 }
 
 /// Bytes that compress to about a half, from a seed, quickly.
-pub struct Noise(pub u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     /// The next random number.
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -205,17 +205,17 @@ impl Read for Noise {
 }
 
 /// A run that was looked at from outside.
-pub struct Watched {
+pub(crate) struct Watched {
     /// How it ended.
-    pub status: ExitStatus,
+    pub(crate) status: ExitStatus,
     /// How long it took.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// The largest amount of anonymous memory seen, in bytes.
-    pub memory: u64,
+    pub(crate) memory: u64,
 }
 
 /// Runs a command to its end and looks at its memory every few milliseconds.
-pub fn watch(command: &mut Command) -> Outcome<Watched> {
+pub(crate) fn watch(command: &mut Command) -> Outcome<Watched> {
     let started = Instant::now();
     let mut child = command.stdout(Stdio::null()).spawn().doing("run flock")?;
     let mut memory = 0;
@@ -238,7 +238,7 @@ fn anonymous(child: &Child) -> u64 {
 }
 
 /// The paths below a directory, sorted, relative to it.
-pub fn listing(directory: &Path) -> Outcome<Vec<PathBuf>> {
+pub(crate) fn listing(directory: &Path) -> Outcome<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(next) = open.pop() {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use flock_core::conformance::Failure;
 use sha2::{Digest as _, Sha256};
 
-use super::{Doing as _, Outcome};
+use crate::harness::{Doing as _, Outcome};
 
 /// A tree: each path with a line of all its metadata.
-pub struct Snapshot(BTreeMap<PathBuf, String>);
+pub(crate) struct Snapshot(BTreeMap<PathBuf, String>);
 
 impl Snapshot {
     /// Looks at everything below `root`, and at `root` itself.
-    pub fn of(root: &Path) -> Outcome<Self> {
+    pub(crate) fn of(root: &Path) -> Outcome<Self> {
         let mut snapshot = Self(BTreeMap::new());
         let mut first_names = BTreeMap::new();
         let mut open = vec![root.to_owned()];
@@ -54,12 +54,12 @@ impl Snapshot {
     }
 
     /// How many paths there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Fails with the first differences, if there are any.
-    pub fn expect_same(&self, other: &Self) -> Outcome {
+    pub(crate) fn expect_same(&self, other: &Self) -> Outcome {
         let mut paths: Vec<_> = self.0.keys().chain(other.0.keys()).collect();
         paths.sort();
         paths.dedup();

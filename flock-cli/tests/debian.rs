@@ -99,7 +99,7 @@ async fn merged_equals() -> Outcome {
     unpack(&ours, &place.path("ours"))?;
     unpack(&theirs, &place.path("theirs"))?;
     let (got, wanted) = (Snapshot::of(&place.path("ours"))?, Snapshot::of(&place.path("theirs"))?);
-    println!("{} paths compared", wanted.len());
+    harness::note(format_args!("{} paths compared", wanted.len()));
     ensure(wanted.len() > 5_000, "that is no Debian base")?;
     got.expect_same(&wanted)?;
     ensure(members(&ours)? == members(&theirs)?, "the tars do not list the same members")
@@ -139,7 +139,9 @@ fn season(root: &Path) -> Outcome {
         let set = ["-n", attribute, "-v", "line one\nline two=yes"];
         run(Command::new("setfattr").args(set).arg(&noted))?;
     }
-    run(Command::new("setfattr").args(["-n", "user.on-a-directory", "-v", ""]).arg(root.join("srv")))?;
+    run(Command::new("setfattr")
+        .args(["-n", "user.on-a-directory", "-v", ""])
+        .arg(root.join("srv")))?;
     run(Command::new("setfacl").args(["-m", "u:1234:rw,g:4321:r"]).arg(&noted))?;
     run(Command::new("setfacl").args(["-d", "-m", "u:1234:rwx"]).arg(root.join("var/www")))?;
 

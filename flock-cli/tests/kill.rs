@@ -123,7 +123,7 @@ async fn killed_at_random_moments() -> Outcome {
         }
         way.check_clean(&place)?;
     }
-    println!("{killed} of {runs} builds were killed before their end");
+    harness::note(format_args!("{killed} of {runs} builds were killed before their end"));
     ensure(killed * 2 > runs, format!("only {killed} of {runs} builds were killed in time"))
 }
 

@@ -94,7 +94,10 @@ fn measure(place: &Place, base: &Path, compression: &str, limit: u64) -> Outcome
     }
     let size = std::fs::metadata(&output).doing("look at the appliance")?.len();
     let megabytes = watched.memory / MIB;
-    println!("{} MiB of memory, {size} bytes of output, {:?}", megabytes, watched.wall);
+    harness::note(format_args!(
+        "{} MiB of memory, {size} bytes of output, {:?}",
+        megabytes, watched.wall
+    ));
     conformance::ensure(watched.memory > 0, "no look at the memory succeeded")?;
     let most = limit / MIB;
     conformance::ensure(

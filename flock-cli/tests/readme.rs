@@ -153,7 +153,8 @@ fn blocks_and_wildcards() -> Outcome {
     ensure(says("built web in 3 s\nnext: x\n", "built web in … s\nnext:"), "should fit")?;
     ensure(!says("built web in 3 s\n", "built app in … s"), "should not fit")?;
     ensure(!says("b a", "a…b"), "order counts")?;
-    let text = "```sh tour needs=root,git\na\nb\n```\nwords\n```text tour\nc\n```\n```sh\nno\n```\n";
+    let text =
+        "```sh tour needs=root,git\na\nb\n```\nwords\n```text tour\nc\n```\n```sh\nno\n```\n";
     let block = Block {
         line: 1,
         needs: vec!["root".into(), "git".into()],

@@ -48,6 +48,12 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     places.find_map(|below| Some(below.join(program)).filter(|path| path.is_file()))
 }
 
+/// Tells what was measured; libtest-mimic shows it as it comes.
+pub(crate) fn note(text: impl Display) {
+    // Nobody reads it: so be it.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// A number that the caller may set in the environment.
 pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::{App, ApplicationConfig, Checksum, Compression, Content, InjectConfig, Location};
+use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location};
+use crate::rootfs::checksum::Checksum;
+use crate::rootfs::compress::Format;
 use crate::settings::{Settings, Source};
 use crate::{Error, ErrorKind, Result};
 
@@ -34,7 +36,7 @@ pub struct BuildRequest {
     /// The most that may be in it, in bytes before compression.
     pub max_size: u64,
     /// How it is compressed.
-    pub compression: Compression,
+    pub compression: Format,
     /// The file it becomes.
     pub output: PathBuf,
     /// Whether a file that is there may be replaced.
@@ -77,7 +79,7 @@ impl BuildRequest {
             inject: inject_within(&build.inject, here),
             max_size: build.max_size.unwrap_or(DEFAULT_MAX_SIZE),
             compression,
-            output: here.join(format!("{}.{}", app.name, compression.tar_extension())),
+            output: here.join(format!("{}.tar{}", app.name, compression.extension())),
             force: false,
             tmpdir: tmpdir(build.tmpdir.as_deref(), here, settings),
             cache_dir: settings.cache_dir.value.clone(),
@@ -89,8 +91,8 @@ impl BuildRequest {
     /// The same request with another compression. The output's name follows
     /// it unless [`BuildRequest::output`] comes after.
     #[must_use]
-    pub fn compression(mut self, compression: Compression) -> Self {
-        let name = format!("{}.{}", self.app, compression.tar_extension());
+    pub fn compression(mut self, compression: Format) -> Self {
+        let name = format!("{}.tar{}", self.app, compression.extension());
         self.output.set_file_name(name);
         self.compression = compression;
         self
@@ -200,17 +202,12 @@ pub struct Built {
     /// The number of entries in it.
     pub entries: u64,
     /// How it is compressed.
-    pub compression: Compression,
+    pub compression: Format,
 }
 
 impl Built {
     /// An appliance of that many bytes and entries.
-    pub fn new(
-        output: impl Into<PathBuf>,
-        size: u64,
-        entries: u64,
-        compression: Compression,
-    ) -> Self {
+    pub fn new(output: impl Into<PathBuf>, size: u64, entries: u64, compression: Format) -> Self {
         Self { output: output.into(), size, entries, compression }
     }
 }

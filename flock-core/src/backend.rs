@@ -56,6 +56,10 @@ pub struct ListFilter {
     pub app: Option<String>,
     /// Those that this request made.
     pub request: Option<RequestId>,
+    /// Leave out what is on places that cannot be asked now, and tell each of
+    /// them as a warning. Without it, such a place makes the call fail with
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    pub partial: bool,
 }
 
 impl ListFilter {
@@ -67,13 +71,20 @@ impl ListFilter {
 
     /// What belongs to this application.
     pub fn app(app: impl Into<String>) -> Self {
-        Self { app: Some(app.into()), request: None }
+        Self { app: Some(app.into()), ..Self::default() }
     }
 
     /// What this owner's request made.
     #[must_use]
     pub fn request(owner: &Owner) -> Self {
-        Self { app: Some(owner.app.clone()), request: Some(owner.request) }
+        Self { app: Some(owner.app.clone()), request: Some(owner.request), partial: false }
+    }
+
+    /// The same, content with what can be found out now.
+    #[must_use]
+    pub fn partial(mut self) -> Self {
+        self.partial = true;
+        self
     }
 
     /// Whether a thing with this tag is meant.

@@ -141,8 +141,13 @@ impl Error {
 
     /// An error for a failed file operation: `action` reads like "write", and
     /// the path becomes part of the message. The kind follows from the I/O
-    /// error: a full disk is [`ErrorKind::QuotaExceeded`].
+    /// error: a full disk is [`ErrorKind::QuotaExceeded`]. An `Error` that
+    /// came along inside the I/O error is returned as it is.
     pub fn io(action: &str, path: &std::path::Path, source: io::Error) -> Self {
+        let source = match source.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(source) => source,
+        };
         let mut error = Self::new(io_kind(&source), format!("cannot {action} {}", path.display()))
             .with("path", path.display().to_string());
         if let Some(hint) = io_hint(&source) {
@@ -286,6 +291,13 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+/// Carries an [`Error`] through `Read` and `Write`; [`Error::io`] takes it out.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
     }
 }
 

@@ -22,14 +22,21 @@ use crate::{
 ///
 /// - Everything made carries its [`Owner`] tag. A backend works in one
 ///   namespace; nodes of another one, or without a tag, are
-///   [`ErrorKind::NotFound`] by id and are never listed.
-/// - [`deploy`](Provisioner::deploy) is idempotent by node name and request
-///   id, so a caller that lost the reply calls again with the same spec.
+///   [`ErrorKind::NotFound`] by id and are never listed. A spec whose owner
+///   names another namespace is [`ErrorKind::InvalidConfig`].
+/// - [`deploy`](Provisioner::deploy) is idempotent by node name and owner tag,
+///   so a caller that lost the reply calls again with the same spec. Two such
+///   calls at once make one node; the later one answers with it, or with a
+///   retryable [`ErrorKind::Conflict`].
+/// - [`list`](Provisioner::list) is complete or fails: a list that lacked the
+///   nodes of a host which did not answer would have them made twice. Who
+///   wants the rest says so with [`ListFilter::partial`].
 /// - A failed operation leaves what [`list`](Provisioner::list) shows and a
 ///   second call finishes or destroys.
 /// - When the context ends, a method returns soon with
 ///   [`ErrorKind::Cancelled`] or [`ErrorKind::Timeout`]; what was begun may
-///   have happened, and shows in `list`.
+///   have happened or happen still, and shows in `list`. A context that has
+///   ended beforehand has no effect.
 /// - What [`capabilities`](Provisioner::capabilities) excludes is refused
 ///   with [`ErrorKind::Unsupported`] before anything has an effect.
 ///
@@ -436,6 +443,19 @@ pub enum NodeStatus {
     Unknown,
 }
 
+impl std::fmt::Display for NodeStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 /// How to stop a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -466,7 +486,8 @@ pub trait ProvisionerExt: Provisioner {
     /// The node of that name; names are unique among an application's nodes.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`ErrorKind::NotFound`] if there is none; those of
+    /// [`list`](Provisioner::list).
     async fn find(&self, ctx: &Context, app: &str, name: &str) -> Result<Node> {
         let nodes = self.list(ctx, &ListFilter::app(app)).await?;
         nodes.into_iter().find(|node| node.name == name).ok_or_else(|| {

@@ -37,7 +37,9 @@ pub trait VolumeDriver: Send + Sync {
     ///
     /// Idempotent: a volume of that name made by the same request is finished
     /// if it needs to be and answered as it is. One from another request is
-    /// [`ErrorKind::AlreadyExists`]; names are unique in a namespace.
+    /// [`ErrorKind::AlreadyExists`]; names are unique in a namespace. After an
+    /// error the volume may be there with another status; its id, where the
+    /// backend has given one, is the error's context value `volume`.
     ///
     /// # Errors
     /// Before any effect: [`ErrorKind::InvalidConfig`] for an empty name or a
@@ -61,6 +63,9 @@ pub trait VolumeDriver: Send + Sync {
 
     /// Attaches a volume to a node and waits until the node can use it.
     ///
+    /// `node` is one of the provisioner of the same backend; a driver that
+    /// stands alone documents what its nodes are, and how they are named.
+    ///
     /// Idempotent: attached to that node in that mode already, the attachment
     /// is answered as it is, with the same device and path.
     ///
@@ -68,7 +73,9 @@ pub trait VolumeDriver: Send + Sync {
     /// [`ErrorKind::NotFound`] for the volume or the node;
     /// [`ErrorKind::Conflict`] if it is attached elsewhere, unless
     /// [`AttachOptions::take_over`] is set or the backend attaches to many, or
-    /// if it is attached here in the other mode; [`ErrorKind::Unsupported`].
+    /// if it is attached here in the other mode, or if the volume or the node
+    /// is in a state that forbids it; [`ErrorKind::QuotaExceeded`] if the node
+    /// has as many as it can; [`ErrorKind::Unsupported`].
     async fn attach(
         &self,
         ctx: &Context,
@@ -98,6 +105,7 @@ pub trait VolumeDriver: Send + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::AlreadyExists`];
+    /// [`ErrorKind::InvalidConfig`] for an empty name;
     /// [`ErrorKind::Unsupported`].
     async fn snapshot(
         &self,
@@ -186,6 +194,41 @@ impl Default for VolumeCapabilities {
 }
 
 impl VolumeCapabilities {
+    /// The size that a volume of `current` bytes gets when it is resized to
+    /// `size` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for a size out of bounds;
+    /// [`ErrorKind::Unsupported`] for a change that is excluded;
+    /// [`ErrorKind::Conflict`] if the volume has to be detached for it.
+    pub fn resized(&self, current: u64, size: u64, attached: bool) -> Result<u64> {
+        let size = self.round_size(size)?;
+        let (able, verb) = match size.cmp(&current) {
+            std::cmp::Ordering::Equal => return Ok(size),
+            std::cmp::Ordering::Greater => (self.grow, "grow"),
+            std::cmp::Ordering::Less => (self.shrink, "shrink"),
+        };
+        if !able {
+            return Err(Error::new(ErrorKind::Unsupported, format!("volumes cannot {verb} here")));
+        }
+        if attached && !self.resize_attached {
+            let message = "an attached volume cannot be resized here";
+            return Err(Error::new(ErrorKind::Conflict, message).hint("detach it first"));
+        }
+        Ok(size)
+    }
+
+    /// Fails unless snapshots can be made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`].
+    pub fn require_snapshots(&self) -> Result<()> {
+        if self.snapshots {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "volumes have no snapshots here"))
+    }
+
     /// The size that a volume asked for with `size` bytes gets.
     ///
     /// # Errors
@@ -268,6 +311,23 @@ impl AttachOptions {
     pub fn take_over(mut self) -> Self {
         self.take_over = true;
         self
+    }
+
+    /// Checks that nothing is asked for that `capabilities` excludes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`].
+    pub fn validate(&self, capabilities: &VolumeCapabilities) -> Result<()> {
+        if self.read_only && !capabilities.read_only {
+            let message = "volumes cannot be attached for reading only here";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        if self.take_over && !capabilities.take_over {
+            let message = "volumes cannot be taken away from the node that has them here";
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .hint("detach the volume from that node first"));
+        }
+        Ok(())
     }
 }
 
@@ -364,6 +424,19 @@ impl SnapshotSpec {
     /// A snapshot of that name.
     pub fn new(owner: Owner, name: impl Into<String>) -> Self {
         Self { owner, name: name.into() }
+    }
+
+    /// Checks what can be checked without the backend.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for an empty name;
+    /// [`ErrorKind::Unsupported`].
+    pub fn validate(&self, capabilities: &VolumeCapabilities) -> Result<()> {
+        capabilities.require_snapshots()?;
+        if self.name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidConfig, "a snapshot needs a name"));
+        }
+        Ok(())
     }
 }
 

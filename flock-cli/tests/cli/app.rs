@@ -204,7 +204,7 @@ fn show_hides_passwords() {
     place.write("web/config.yaml", secret);
     for args in [&["app", "show", "web"][..], &["app", "show", "web", "--json"], &["app", "list"]] {
         let shown = place.flock(args).all();
-        assert!(shown.contains("https://me:***@example.org/base.tar?***"), "{shown}");
+        assert!(shown.contains("https://***@example.org/base.tar?***"), "{shown}");
         assert!(!shown.contains("hush"), "{shown}");
     }
 }

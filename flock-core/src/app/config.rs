@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::values::{Checksum, Compression, Ids, Location};
+use super::values::{Ids, Location};
 use crate::document::{Affects, Problem};
+use crate::rootfs::checksum::Checksum;
+use crate::rootfs::compress::Format;
 
 /// An application's configuration, as its file has it.
 ///
@@ -43,11 +45,11 @@ impl AppConfig {
     /// given; otherwise gzip if `template.isextractable` is true, as flockr
     /// had it, and none if not.
     #[must_use]
-    pub fn compression(&self) -> Compression {
+    pub fn compression(&self) -> Format {
         match (self.build.compression, self.template.isextractable) {
             (Some(compression), _) => compression,
-            (None, Some(true)) => Compression::GZIP,
-            (None, _) => Compression::None,
+            (None, Some(true)) => Format::GZIP,
+            (None, _) => Format::None,
         }
     }
 }
@@ -71,7 +73,7 @@ pub struct BuildConfig {
     pub applications: Vec<ApplicationConfig>,
     /// The compression, where the file says one; see
     /// [`AppConfig::compression`].
-    pub compression: Option<Compression>,
+    pub compression: Option<Format>,
     /// Globs of paths in the finished appliance that are left out.
     pub exclude: Vec<String>,
     /// Files that are put into the appliance at the end.

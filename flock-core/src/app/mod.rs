@@ -43,7 +43,7 @@ pub use config::{
     InjectedFile, RepositoryType, TemplateConfig, TemplateFormat,
 };
 pub use create::{NewApp, create};
-pub use values::{Checksum, Compression, Ids, Location, parse_size};
+pub use values::{Ids, Location, parse_size};
 
 /// The name of an application's configuration file.
 pub const CONFIG_FILE: &str = "config.yaml";

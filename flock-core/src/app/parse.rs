@@ -7,8 +7,9 @@ use super::config::{
     AppConfig, ApplicationConfig, BaseFormat, BuildConfig, Content, DeployConfig, InjectConfig,
     InjectedFile, RepositoryType, TemplateConfig, TemplateFormat,
 };
-use super::values::{Compression, Ids, Location, parse_size};
+use super::values::{Ids, Location, parse_size};
 use crate::document::{Affects, Key, Node, Problem, Reader, Section, Value};
+use crate::rootfs::compress::Format;
 
 /// The keys of each section, by the section's name. `docs/configuration.md`
 /// is tested against it.
@@ -300,20 +301,23 @@ fn no_nul(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn read_compression(r: &mut Reader, s: &Section<'_>) -> Option<Compression> {
+fn read_compression(r: &mut Reader, s: &Section<'_>) -> Option<Format> {
     let node = r.get(s, "compression")?;
     if !matches!(node.value, Value::Map(_)) {
         return value(r, s, "compression");
     }
     let map = r.section(node, "build.compression", Affects::Build, COMPRESSION);
     let level = r.parsed(&map, "level", |text| {
-        text.parse().map_err(|_| format!("'{text}' is not a level of compression"))
+        text.parse::<u8>().map_err(|_| format!("'{text}' is not a level of compression"))
     });
     if !map.has("format") {
         let message = "build.compression.format is missing";
         r.problem_with_hint(map.at, "build.compression.format", message, "use none, gzip or zstd");
     }
-    r.parsed(&map, "format", |text| Compression::new(text, level).map_err(said))
+    r.parsed(&map, "format", |text| match level {
+        Some(level) => format!("{text}:{level}").parse().map_err(said),
+        None => text.parse().map_err(said),
+    })
 }
 
 fn read_exclude(r: &mut Reader, s: &Section<'_>) -> Vec<String> {

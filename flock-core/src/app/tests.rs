@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::parse::{SECTIONS, parse};
 use super::*;
 use crate::document::{Affects, Position};
+use crate::rootfs::compress::Format;
 
 /// The file as flockr's README shows it.
 const FLOCKR: &str = include_str!("../../tests/data/flockr-config.yaml");
@@ -36,7 +37,7 @@ fn flockrs_file_parses_as_it_is() {
     assert_eq!(config.template.hypervisor.as_deref(), Some("LXC"));
     assert_eq!(config.template.format, Some(TemplateFormat::Tar));
     assert_eq!(config.template.hvm, Some(false));
-    assert_eq!(config.compression(), Compression::GZIP);
+    assert_eq!(config.compression(), Format::GZIP);
     let unfinished: Vec<_> =
         config.unfinished().map(|problem| (problem.key.as_str(), problem.at.line)).collect();
     assert_eq!(
@@ -200,15 +201,15 @@ fn several_applications_keep_their_order() {
 #[test]
 fn compression_has_a_short_and_a_long_form() {
     for (line, value) in [
-        ("compression: zstd", Compression::ZSTD),
-        ("compression: gzip:9", Compression::Gzip(9)),
-        ("compression: {format: zstd, level: 19}", Compression::Zstd(19)),
-        ("compression: none", Compression::None),
+        ("compression: zstd", Format::ZSTD),
+        ("compression: gzip:9", Format::Gzip { level: 9 }),
+        ("compression: {format: zstd, level: 19}", Format::Zstd { level: 19 }),
+        ("compression: none", Format::None),
     ] {
         assert_eq!(AppConfig::parse(&with(line), "c").unwrap().compression(), value, "{line}");
     }
     let plain = filled_in().replace("isextractable: true", "isextractable: false");
-    assert_eq!(AppConfig::parse(&plain, "c").unwrap().compression(), Compression::None);
+    assert_eq!(AppConfig::parse(&plain, "c").unwrap().compression(), Format::None);
 }
 
 #[test]

@@ -11,14 +11,14 @@ use crate::{Error, ErrorKind, Result};
 
 /// Where a base or an application is to be had.
 ///
-/// Shown and serialised without what may be secret: a password in the address
-/// and the query behind it.
+/// Shown and serialised without what may be secret: user and password in an
+/// address, and the query behind it.
 ///
 /// ```
 /// use flock_core::app::Location;
 ///
 /// let location: Location = "https://me:hush@example.org/base.tar?token=hush".parse()?;
-/// assert_eq!(location.to_string(), "https://me:***@example.org/base.tar?***");
+/// assert_eq!(location.to_string(), "https://***@example.org/base.tar?***");
 /// # Ok::<(), flock_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -114,8 +114,9 @@ impl fmt::Display for Location {
                 write!(f, "{}://", url.scheme())?;
                 match (url.username(), url.password()) {
                     ("", None) => {}
-                    (user, None) => write!(f, "{user}@")?,
-                    (user, Some(_)) => write!(f, "{user}:***@")?,
+                    // Of ssh it is a name; elsewhere it may be a token.
+                    (user, None) if url.scheme() == "ssh" => write!(f, "{user}@")?,
+                    _ => f.write_str("***@")?,
                 }
                 f.write_str(url.host_str().unwrap_or_default())?;
                 if let Some(port) = url.port() {
@@ -135,155 +136,6 @@ impl fmt::Debug for Location {
 }
 
 impl Serialize for Location {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A SHA-256 checksum, written as 64 hexadecimal digits with or without
-/// `sha256:` before them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Checksum([u8; 32]);
-
-impl Checksum {
-    /// The 32 bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The 64 lower-case hexadecimal digits.
-    #[must_use]
-    pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl FromStr for Checksum {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            invalid("a checksum is 'sha256:' and 64 hexadecimal digits")
-                .hint("`sha256sum FILE` prints the digits")
-        };
-        let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        if digits.len() != 64 || !digits.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            // `from_str_radix` would take a sign.
-            if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(wrong());
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl fmt::Display for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.to_hex())
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Checksum {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// How an appliance is compressed. Written `none`, `gzip`, `zstd`, with a
-/// level behind a colon where the default will not do: `gzip:9`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip (RFC 1952), level 1 to 12.
-    Gzip(u8),
-    /// Zstandard (RFC 8878), level 1 to 22.
-    Zstd(u8),
-}
-
-impl Compression {
-    /// gzip at level 6, its usual one.
-    pub const GZIP: Self = Self::Gzip(6);
-    /// Zstandard at level 3, its usual one.
-    pub const ZSTD: Self = Self::Zstd(3);
-
-    /// The compression called `format` (`none`, `gzip`, `zstd`) at `level`,
-    /// or at the usual level.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidConfig`] for another format or a level it has not.
-    pub fn new(format: &str, level: Option<u8>) -> Result<Self> {
-        let within = |usual: u8, highest: u8| match level {
-            None => Ok(usual),
-            Some(level) if (1..=highest).contains(&level) => Ok(level),
-            Some(level) => {
-                Err(invalid(format!("{format} has the levels 1 to {highest}, not {level}")))
-            }
-        };
-        match format {
-            "none" if level.is_none() => Ok(Self::None),
-            "none" => Err(invalid("without compression there is no level")),
-            "gzip" | "gz" => within(6, 12).map(Self::Gzip),
-            "zstd" | "zst" => within(3, 22).map(Self::Zstd),
-            other => {
-                let error = invalid(format!("the compression '{other}' is not known"));
-                Err(error.hint("use none, gzip or zstd, with a level as in gzip:9"))
-            }
-        }
-    }
-
-    /// What a tar file compressed so is called: `tar`, `tar.gz`, `tar.zst`.
-    #[must_use]
-    pub fn tar_extension(self) -> &'static str {
-        match self {
-            Self::None => "tar",
-            Self::Gzip(_) => "tar.gz",
-            Self::Zstd(_) => "tar.zst",
-        }
-    }
-}
-
-impl FromStr for Compression {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text.split_once(':') {
-            None => Self::new(text, None),
-            Some((format, level)) => {
-                let level = level
-                    .parse()
-                    .map_err(|_| invalid(format!("'{level}' is not a level of compression")))?;
-                Self::new(format, Some(level))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Gzip(level) => write!(f, "gzip:{level}"),
-            Self::Zstd(level) => write!(f, "zstd:{level}"),
-        }
-    }
-}
-
-impl Serialize for Compression {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -399,29 +251,6 @@ mod tests {
         assert!(location.expose().contains("hush"));
         let error = "https://u:hush@/x y".parse::<Location>();
         assert!(error.is_err_and(|error| !format!("{error:?}").contains("hush")));
-    }
-
-    #[test]
-    fn checksums() {
-        let hex = "ab".repeat(32);
-        let checksum: Checksum = format!("sha256:{hex}").parse().unwrap();
-        assert_eq!(checksum, hex.to_uppercase().parse().unwrap());
-        assert_eq!(checksum.to_hex(), hex);
-        let signed = format!("+a{}", "ab".repeat(31));
-        for wrong in ["", "sha256:", &hex[1..], &"é".repeat(32), &signed] {
-            assert!(wrong.parse::<Checksum>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn compressions() {
-        let of = |text: &str| text.parse::<Compression>();
-        assert_eq!(of("gzip").unwrap(), Compression::Gzip(6));
-        assert_eq!(of("zstd:19").unwrap(), Compression::Zstd(19));
-        assert_eq!(of("none").unwrap().tar_extension(), "tar");
-        for wrong in ["xz", "gzip:0", "gzip:13", "zstd:23", "none:1", "gzip:", "gzip:x"] {
-            assert!(of(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

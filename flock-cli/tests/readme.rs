@@ -1,0 +1,165 @@
+//! The README is true: its tour is run as it stands there.
+//!
+//! Blocks marked ` ```sh tour ` run one after the other, each in a `bash -euo
+//! pipefail` of its own, in one working directory that is empty at first and
+//! with `flock` in `PATH`. A block ` ```text tour ` after one has to appear in
+//! its output, `…` standing for anything. ` ```sh tour needs=root,network `
+//! names what a block cannot do without; where that is missing the tour is
+//! ignored, with the reason.
+
+mod harness;
+
+use std::fs;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use flock_core::conformance::{self, Failure, Service, Suite, ensure, service};
+use harness::{Doing as _, Outcome, Place};
+
+fn main() -> ExitCode {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let blocks = blocks(&text);
+    let mut suite = Suite::new("readme").with_time_limit(Duration::from_secs(1_200));
+    for need in blocks.iter().flat_map(|block| &block.needs) {
+        suite = suite.needs(probe(need));
+    }
+    let needs: Vec<_> = blocks.iter().flat_map(|block| block.needs.clone()).collect();
+    let reader = Suite::new("readme_reader")
+        .test("blocks_and_wildcards", || async { blocks_and_wildcards() })
+        .test("needs_are_known", move || known(needs.clone()));
+    conformance::main([suite.test("tour", move || tour(blocks.clone())), reader])
+}
+
+const KNOWN: [&str; 4] = ["debian", "git", "network", "root"];
+
+async fn known(needs: Vec<String>) -> Outcome {
+    let unknown = needs.iter().find(|need| !KNOWN.contains(&need.as_str()));
+    unknown.map_or(Ok(()), |need| Err(Failure::new(format!("nobody knows `{need}`"))))
+}
+
+fn probe(need: &str) -> Service {
+    match need {
+        "root" => harness::root(),
+        "git" => harness::programs("git", &["git"]),
+        "debian" => harness::programs("debian", &["mmdebstrap"]),
+        "network" => {
+            let addresses = ("localhost", 80).to_socket_addrs();
+            let connects = addresses.is_ok_and(|mut addresses| {
+                addresses.any(|to| TcpStream::connect_timeout(&to, Duration::from_secs(5)).is_ok())
+            });
+            let proxied = ["http_proxy", "https_proxy", "all_proxy"]
+                .iter()
+                .any(|name| std::env::var_os(name).is_some());
+            let missing = || Err("localhost cannot be reached".to_owned());
+            service("network", if connects || proxied { Ok(()) } else { missing() })
+        }
+        // `needs_are_known` fails for it.
+        other => service(other, Err("nobody knows what that is".to_owned())),
+    }
+}
+
+/// A command of the tour, with what it should say.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Block {
+    line: usize,
+    needs: Vec<String>,
+    script: String,
+    says: Vec<String>,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::<Block>::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(info) = line.trim_start().strip_prefix("```") else { continue };
+        let inside = lines.by_ref().map(|(_, line)| line);
+        let inside: Vec<_> =
+            inside.take_while(|line| !line.trim_start().starts_with("```")).collect();
+        let mut words = info.split_whitespace();
+        let kind = (words.next(), words.next());
+        match (kind, blocks.last_mut()) {
+            ((Some("sh"), Some("tour")), _) => blocks.push(Block {
+                line: number + 1,
+                needs: words
+                    .filter_map(|word| word.strip_prefix("needs="))
+                    .flat_map(|needs| needs.split(',').map(str::to_owned))
+                    .collect(),
+                script: inside.join("\n"),
+                says: Vec::new(),
+            }),
+            ((Some("text"), Some("tour")), Some(block)) => block.says.push(inside.join("\n")),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+async fn tour(blocks: Vec<Block>) -> Outcome {
+    ensure(!blocks.is_empty(), "the README has no tour")?;
+    let place = Place::new()?;
+    let directory = place.path("tour");
+    fs::create_dir(&directory).doing("make a directory")?;
+    for block in blocks {
+        walk(&place, &directory, &block)?;
+    }
+    Ok(())
+}
+
+fn walk(place: &Place, directory: &Path, block: &Block) -> Outcome {
+    let log = place.path("log");
+    let file = fs::File::create(&log).doing("make the log")?;
+    let flock = Path::new(env!("CARGO_BIN_EXE_flock")).parent().unwrap_or(Path::new("."));
+    let mut path = flock.as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", &block.script]).current_dir(directory);
+    command.env("PATH", path).env("XDG_CACHE_HOME", place.path("cache"));
+    command.env("XDG_CONFIG_HOME", place.path("config")).stdin(Stdio::null());
+    command.stdout(file.try_clone().doing("share the log")?).stderr(file);
+    let status = command.status().doing("run bash")?;
+    let output = String::from_utf8_lossy(&fs::read(&log).doing("read the log")?).into_owned();
+    let fail = |what: String| {
+        Err(Failure::new(format!(
+            "README.md:{}: {what}\n{}\n--- it said:\n{output}",
+            block.line, block.script
+        )))
+    };
+    if !status.success() {
+        return fail(status.to_string());
+    }
+    match block.says.iter().find(|expected| !says(&output, expected)) {
+        Some(expected) => fail(format!("it does not say\n{expected}\n--- the commands:")),
+        None => Ok(()),
+    }
+}
+
+/// Whether the output has the text, with `…` standing for anything.
+fn says(output: &str, expected: &str) -> bool {
+    let mut rest = output;
+    expected.trim().split('…').all(|part| match rest.find(part.trim_matches('\n')) {
+        Some(at) => {
+            rest = &rest[at + part.trim_matches('\n').len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+fn blocks_and_wildcards() -> Outcome {
+    ensure(says("built web in 3 s\nnext: x\n", "built web in … s\nnext:"), "should fit")?;
+    ensure(!says("built web in 3 s\n", "built app in … s"), "should not fit")?;
+    ensure(!says("b a", "a…b"), "order counts")?;
+    let text =
+        "```sh tour needs=root,git\na\nb\n```\nwords\n```text tour\nc\n```\n```sh\nno\n```\n";
+    let block = Block {
+        line: 1,
+        needs: vec!["root".into(), "git".into()],
+        script: "a\nb".into(),
+        says: vec!["c".into()],
+    };
+    conformance::expect_eq(blocks(text), vec![block], "blocks")
+}

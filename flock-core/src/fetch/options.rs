@@ -1,0 +1,330 @@
+//! How a [`Fetcher`](super::Fetcher) goes about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::redact::redacted;
+use crate::cache::Cache;
+use crate::secret::Secret;
+
+/// What to show a server that asks who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Credential {
+    /// HTTP's Basic scheme (RFC 7617).
+    Basic {
+        /// The user's name.
+        username: String,
+        /// The password, or an access token in its place.
+        password: Secret,
+    },
+    /// HTTP's Bearer scheme (RFC 6750).
+    Bearer(Secret),
+}
+
+/// Which proxy stands between us and the servers.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyChoice {
+    /// As `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    Direct,
+    /// This one for every server; its URL may hold a user and a password.
+    Url(Url),
+}
+
+impl fmt::Debug for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("Environment"),
+            Self::Direct => f.write_str("Direct"),
+            Self::Url(url) => write!(f, "Url({})", redacted(url)),
+        }
+    }
+}
+
+/// Options of a [`Fetcher`](super::Fetcher), built by chaining.
+///
+/// ```
+/// use std::time::Duration;
+/// use flock_core::cache::Cache;
+/// use flock_core::fetch::FetchOptions;
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// let options = FetchOptions::new(Cache::at(dir.path()))
+///     .max_age(Duration::from_secs(24 * 3600))
+///     .retries(2);
+/// ```
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    pub(super) cache: Cache,
+    pub(super) connect_timeout: Duration,
+    pub(super) read_timeout: Duration,
+    pub(super) total_timeout: Option<Duration>,
+    pub(super) retries: usize,
+    pub(super) retry_delay: Duration,
+    pub(super) proxy: ProxyChoice,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) max_age: Duration,
+    pub(super) keep_unused: Duration,
+    pub(super) max_size: u64,
+    pub(super) allow_stale: bool,
+    pub(super) parallel: usize,
+    pub(super) user_agent: String,
+    pub(super) credentials: BTreeMap<String, Credential>,
+    pub(super) docker_config: Option<PathBuf>,
+    pub(super) insecure_registries: Vec<String>,
+    pub(super) platform: Platform,
+}
+
+impl FetchOptions {
+    /// Options with the defaults that each method names.
+    #[must_use]
+    pub fn new(cache: Cache) -> Self {
+        Self {
+            cache,
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(60),
+            total_timeout: None,
+            retries: 5,
+            retry_delay: Duration::from_millis(500),
+            proxy: ProxyChoice::default(),
+            ca_file: None,
+            max_age: Duration::from_secs(3600),
+            keep_unused: Duration::from_secs(60 * 24 * 3600),
+            max_size: 64 << 30,
+            allow_stale: false,
+            parallel: 3,
+            user_agent: concat!("flock/", env!("CARGO_PKG_VERSION")).to_owned(),
+            credentials: BTreeMap::new(),
+            docker_config: docker_config(),
+            insecure_registries: Vec::new(),
+            platform: Platform::default(),
+        }
+    }
+
+    /// How long making a connection may take; 15 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a server may send nothing; 60 s by default.
+    #[must_use]
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = timeout;
+        self
+    }
+
+    /// How long one call may take with all its retries; no limit but the
+    /// context's by default.
+    #[must_use]
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
+        self
+    }
+
+    /// How often in a row a request that failed for a passing reason is made
+    /// again without having brought us further; 5 by default.
+    #[must_use]
+    pub fn retries(mut self, retries: usize) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The wait before the first retry; 500 ms by default. It doubles with
+    /// each further one up to a minute, with jitter.
+    #[must_use]
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// The proxy; by default what the environment says.
+    #[must_use]
+    pub fn proxy(mut self, proxy: ProxyChoice) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// A PEM file of certificate authorities to trust besides the system's.
+    /// For git it takes the place of the system's file (`http.sslCAInfo`).
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// For how long a cached download or tag is used without asking the
+    /// server whether it has changed; an hour by default.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
+    }
+
+    /// After how long without use cached files are removed, once per fetcher
+    /// when it has downloaded something; 60 days by default.
+    #[must_use]
+    pub fn keep_unused(mut self, age: Duration) -> Self {
+        self.keep_unused = age;
+        self
+    }
+
+    /// The size in bytes beyond which a download is refused; 64 GiB by
+    /// default.
+    #[must_use]
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// Whether a cached download may be used, with a warning, where the
+    /// server that could tell its age cannot be reached; no by default.
+    #[must_use]
+    pub fn allow_stale(mut self, allow: bool) -> Self {
+        self.allow_stale = allow;
+        self
+    }
+
+    /// How many layers of an image are downloaded at once; 3 by default, at
+    /// least 1.
+    #[must_use]
+    pub fn parallel(mut self, layers: usize) -> Self {
+        self.parallel = layers.max(1);
+        self
+    }
+
+    /// The `User-Agent` header; `flock/VERSION` by default.
+    #[must_use]
+    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+        self.user_agent = name.into();
+        self
+    }
+
+    /// The credential for a host (`example.org`, or `example.org:8443` where
+    /// the URL has a port). It goes to that host alone, and only over HTTPS
+    /// or to this machine.
+    #[must_use]
+    pub fn credential(mut self, host: impl Into<String>, credential: Credential) -> Self {
+        self.credentials.insert(host.into().to_ascii_lowercase(), credential);
+        self
+    }
+
+    /// The file that `docker login` writes, whose `auths` are used for
+    /// registries; by default `$DOCKER_CONFIG/config.json`, else
+    /// `~/.docker/config.json`. `None` uses no such file.
+    #[must_use]
+    pub fn docker_config(mut self, path: Option<PathBuf>) -> Self {
+        self.docker_config = path;
+        self
+    }
+
+    /// Allows plain HTTP to this registry (`HOST` or `HOST:PORT`). Registries
+    /// on this machine are always spoken to in plain HTTP, but for those on
+    /// port 443.
+    #[must_use]
+    pub fn insecure_registry(mut self, host: impl Into<String>) -> Self {
+        self.insecure_registries.push(host.into().to_ascii_lowercase());
+        self
+    }
+
+    /// The platform to choose from an image for several; by default Linux on
+    /// this machine's architecture.
+    #[must_use]
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// The credential for a URL, unless it would travel in the clear.
+    pub(super) fn credential_for(&self, url: &Url) -> Option<&Credential> {
+        if url.scheme() != "https" && !super::image::is_loopback(url) {
+            return None;
+        }
+        let host = url.host_str()?.to_ascii_lowercase();
+        match url.port() {
+            Some(port) => self.credentials.get(&format!("{host}:{port}")),
+            None => self.credentials.get(&host),
+        }
+    }
+}
+
+/// An operating system and processor, in the words of the OCI Image
+/// Specification (those of Go).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// The operating system: `linux`.
+    pub os: String,
+    /// The processor: `amd64`, `arm64`, …
+    pub architecture: String,
+    /// The processor's variant (`v7`); `None` takes any.
+    pub variant: Option<String>,
+}
+
+impl Default for Platform {
+    /// Linux on this machine's architecture.
+    fn default() -> Self {
+        let (architecture, variant) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", None),
+            "x86" => ("386", None),
+            "aarch64" => ("arm64", None),
+            "arm" => ("arm", Some("v7")),
+            "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", None),
+            "loongarch64" => ("loong64", None),
+            // riscv64 and s390x are called the same in both.
+            other => (other, None),
+        };
+        let own = str::to_owned;
+        Self { os: own("linux"), architecture: own(architecture), variant: variant.map(own) }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn docker_config() -> Option<PathBuf> {
+    let dir = match std::env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => etcetera::home_dir().ok()?.join(".docker"),
+    };
+    Some(dir.join("config.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_does_not_travel_in_the_clear() {
+        let token = Credential::Bearer(Secret::new("hush"));
+        let options = FetchOptions::new(Cache::at("/nonexistent"))
+            .credential("Example.org", token.clone())
+            .credential("localhost:5000", token);
+        let given = |url: &str| options.credential_for(&Url::parse(url).unwrap()).is_some();
+        assert!(given("https://EXAMPLE.org/x") && given("http://localhost:5000/x"));
+        assert!(!given("http://example.org/x") && !given("https://example.org:8443/x"));
+        assert!(!given("https://sub.example.org/x"));
+        assert!(!format!("{options:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_proxys_password_is_not_shown() {
+        let url = Url::parse("http://u:hush@proxy:3128").unwrap();
+        assert!(!format!("{:?}", ProxyChoice::Url(url)).contains("hush"));
+    }
+}

@@ -1,0 +1,121 @@
+//! The memory backend as a subject of the conformance suites, behind any
+//! layer.
+
+// Every test program uses another part of it.
+#![allow(dead_code)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_core::conformance::{image_builder, provisioner, volume_driver};
+use flock_core::image_builder::{ApplianceFormat, ImageSource, ImageSpec};
+use flock_core::layers::{Retry, RetryPolicy};
+use flock_core::memory::MemoryBackend;
+use flock_core::provisioner::DeploySpec;
+use flock_core::{
+    Context, Error, ErrorKind, ImageBuilder, ImageId, NodeId, Owner, Provisioner, RequestId,
+    Result, VolumeDriver,
+};
+
+/// Tries again soon.
+pub(crate) fn with_retry<T>(inner: T) -> Retry<T> {
+    let mut policy = RetryPolicy::default();
+    policy.first_delay = Duration::from_millis(1);
+    Retry::new(inner, policy)
+}
+
+/// An appliance file, one that is empty, and a path where there is none.
+pub(crate) struct Sources {
+    directory: tempfile::TempDir,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Result<Self> {
+        let directory = tempfile::tempdir().map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "no temporary directory").source(error)
+        })?;
+        for (name, content) in [("good.tar", "an appliance"), ("empty.tar", "")] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).map_err(|error| Error::io("write", &path, error))?;
+        }
+        Ok(Self { directory })
+    }
+
+    pub(crate) fn source(&self, name: &str) -> ImageSource {
+        let path = self.directory.path().join(name);
+        ImageSource::Appliance { path, format: ApplianceFormat::Tar }
+    }
+}
+
+/// An image in the backend's namespace.
+pub(crate) async fn image(backend: &MemoryBackend) -> Result<ImageId> {
+    let sources = Sources::new()?;
+    let spec = ImageSpec::new(backend.owner("base"), "base", "1", sources.source("good.tar"));
+    Ok(backend.build(&Context::new(), &spec).await?.id)
+}
+
+/// Two running nodes.
+pub(crate) async fn nodes(backend: &MemoryBackend) -> Result<Vec<NodeId>> {
+    let owner = Owner::new(backend.namespace(), "hosts", RequestId::random());
+    let spec = DeploySpec::new(owner, image(backend).await?, ["one", "two"]);
+    let nodes = backend.deploy(&Context::new(), &spec).await?.into_nodes()?;
+    Ok(nodes.into_iter().map(|node| node.id).collect())
+}
+
+pub(crate) async fn volume_subject<T: VolumeDriver + 'static>(
+    backend: MemoryBackend,
+    layer: impl Fn(MemoryBackend) -> T,
+) -> Result<volume_driver::Subject> {
+    let nodes = nodes(&backend).await?;
+    let other = backend.in_namespace("other");
+    let driver = Arc::new(layer(backend.clone()));
+    Ok(volume_driver::Subject::new(driver, backend.namespace(), nodes, "volume-0")
+        .with_foreign(Arc::new(layer(other)), "other")
+        .with_faults(backend.faults().clone())
+        .with_data(backend))
+}
+
+pub(crate) fn volume_profile(backend: &MemoryBackend) -> volume_driver::Profile {
+    let capabilities = VolumeDriver::capabilities(backend);
+    volume_driver::Profile::new(capabilities).nodes(2).foreign().faults().data()
+}
+
+pub(crate) async fn node_subject<T: Provisioner + 'static>(
+    backend: MemoryBackend,
+    layer: impl Fn(MemoryBackend) -> T,
+) -> Result<provisioner::Subject> {
+    let other = backend.in_namespace("other");
+    let (ours, theirs) = (image(&backend).await?, image(&other).await?);
+    let layered = Arc::new(layer(backend.clone()));
+    Ok(provisioner::Subject::new(layered, backend.namespace(), ours, "image-0", "node-0")
+        .with_foreign(Arc::new(layer(other)), "other", theirs)
+        .with_faults(backend.faults().clone())
+        .with_volumes(Arc::new(with_retry(backend))))
+}
+
+pub(crate) fn node_profile(backend: &MemoryBackend) -> provisioner::Profile {
+    provisioner::Profile::new(Provisioner::capabilities(backend)).foreign().faults().volumes()
+}
+
+pub(crate) async fn image_subject<T: ImageBuilder + 'static>(
+    backend: MemoryBackend,
+    layer: impl Fn(MemoryBackend) -> T,
+) -> Result<image_builder::Subject> {
+    let sources = Sources::new()?;
+    let other = backend.in_namespace("other");
+    let builder = Arc::new(layer(backend.clone()));
+    let (good, missing) = (sources.source("good.tar"), sources.source("missing.tar"));
+    let subject =
+        image_builder::Subject::new(builder, backend.namespace(), good, missing, "image-0");
+    Ok(subject
+        .with_broken(sources.source("empty.tar"))
+        .with_foreign(Arc::new(layer(other)), "other")
+        .with_faults(backend.faults().clone())
+        .with_nodes(Arc::new(with_retry(backend)))
+        .holding(sources))
+}
+
+pub(crate) fn image_profile(backend: &MemoryBackend) -> image_builder::Profile {
+    let capabilities = ImageBuilder::capabilities(backend);
+    image_builder::Profile::new(capabilities).foreign().faults().nodes().broken()
+}

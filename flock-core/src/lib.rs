@@ -1,10 +1,14 @@
 //! The vocabulary of flock, and the pipeline that makes appliances.
 
+pub mod app;
+pub mod appliance;
 pub mod backend;
 pub mod cache;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod context;
+pub mod doctor;
+pub mod document;
 pub mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
@@ -15,10 +19,12 @@ mod lockfile;
 pub mod memory;
 pub mod operation;
 pub mod owner;
+pub mod profile;
 pub mod progress;
 pub mod provisioner;
 pub mod rootfs;
 pub mod secret;
+pub mod settings;
 pub mod state;
 pub mod volume_driver;
 

@@ -1,0 +1,240 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind as ClapKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use flock_core::app::{Location, RepositoryType};
+use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS};
+use flock_core::{Error, ErrorKind};
+
+use crate::exit::Exit;
+use crate::output::{Printer, Stop};
+
+/// Build appliances from a base operating system and an application.
+#[derive(Debug, Parser)]
+#[command(name = "flock", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(after_long_help = after_help())]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print the result as one JSON document, errors too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing on standard error but warnings and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log what is done; twice for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Run as if started in this directory.
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", value_parser = ["auto", "always", "never"])]
+    pub(crate) color: Option<String>,
+    /// How to show progress.
+    #[arg(long, global = true, value_name = "HOW", value_parser = ["auto", "json", "none"])]
+    pub(crate) progress: Option<String>,
+    /// Show no progress.
+    #[arg(long, global = true, conflicts_with = "progress")]
+    pub(crate) no_progress: bool,
+    /// Directory for downloads and unpacked bases.
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub(crate) cache_dir: Option<String>,
+    /// How long a download may be used unasked, such as 12h or 30d.
+    #[arg(long, global = true, value_name = "AGE", hide_short_help = true)]
+    pub(crate) cache_max_age: Option<String>,
+    /// How many threads compress.
+    #[arg(long, global = true, value_name = "N", hide_short_help = true)]
+    pub(crate) threads: Option<String>,
+    /// Directory for temporary files.
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub(crate) tmpdir: Option<String>,
+    /// File with the profiles (flockr.yaml).
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) config: Option<String>,
+    /// Profile to use.
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub(crate) profile: Option<String>,
+}
+
+impl Global {
+    /// The flags that give a setting, by the setting's key.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, &str)> {
+        let none = self.no_progress.then_some("none");
+        [
+            ("cache_dir", self.cache_dir.as_deref()),
+            ("cache_max_age", self.cache_max_age.as_deref()),
+            ("threads", self.threads.as_deref()),
+            ("tmpdir", self.tmpdir.as_deref()),
+            ("config", self.config.as_deref()),
+            ("profile", self.profile.as_deref()),
+            ("color", self.color.as_deref()),
+            ("progress", self.progress.as_deref().or(none)),
+        ]
+        .into_iter()
+        .filter_map(|(key, text)| text.map(|text| (key, text)))
+        .collect()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, list and check applications.
+    #[command(subcommand)]
+    App(App),
+    /// Show the settings and where they come from.
+    #[command(subcommand)]
+    Config(Config),
+    /// Tell what works on this machine, and what to install for the rest.
+    Doctor,
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for every command.
+    Man {
+        /// Directory to write the pages to.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What to do with applications.
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// Make NAME/config.yaml, explained, to be filled in.
+    Create(Box<Create>),
+    /// List the applications in the directory.
+    List,
+    /// Show what an application is made of.
+    Show {
+        /// The application's name, or the path of its directory.
+        name: String,
+    },
+    /// Check an application's config.yaml and list every problem.
+    Validate {
+        /// The application's name, or the path of its directory.
+        name: String,
+    },
+}
+
+/// What is known of a new application.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The new application's name.
+    pub(crate) name: String,
+    /// The base: a path, an http(s):// address or oci://IMAGE.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) base: Option<Location>,
+    /// The application: a path or address of a tar archive or git repository.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) repository: Option<Location>,
+    /// What the repository is.
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true)]
+    pub(crate) kind: Option<Repository>,
+    /// Directory of the appliance that the application becomes.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) wwwroot: Option<String>,
+}
+
+/// How an application is kept.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Repository {
+    /// A tar archive, compressed or not.
+    Tar,
+    /// A git repository.
+    Git,
+}
+
+impl From<Repository> for RepositoryType {
+    fn from(kind: Repository) -> Self {
+        match kind {
+            Repository::Tar => Self::Tar,
+            Repository::Git => Self::Git,
+        }
+    }
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show every setting with its source, and the profiles without secrets.
+    Show,
+}
+
+/// Parses the command line. Help and version are printed; so are mistakes,
+/// and the exit code for either is the error.
+pub(crate) fn parse() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|error| {
+        let shown = matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
+        if !shown && std::env::args_os().any(|argument| argument == "--json") {
+            return usage(&error);
+        }
+        // A closed pipe is nothing to report.
+        let _ = error.print();
+        if shown { Exit::Done } else { Exit::Usage }
+    })
+}
+
+/// A mistake on the command line, as JSON.
+fn usage(error: &clap::Error) -> Exit {
+    let rendered = error.render().to_string();
+    let message = rendered.split("\n\n").next().unwrap_or_default();
+    let message = message.trim_start_matches("error: ").trim_end();
+    let error =
+        Error::new(ErrorKind::InvalidConfig, message).hint("`flock --help` shows the usage");
+    Printer::new(true, false, ColorChoice::Never).stop(&Stop::Error(error))
+}
+
+/// The whole command, for completions and manual pages.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The environment and the exit codes, for the long help and the manual page.
+fn after_help() -> String {
+    let mut text = "Environment:\n".to_owned();
+    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
+    for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
+        text.push_str(&format!("  {name:19} {}\n", what.replace('`', "")));
+    }
+    text.push_str("\nExit codes:\n");
+    for (exit, what) in Exit::ALL {
+        text.push_str(&format!("  {:<3} {what}\n", exit.code()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_has_its_flag() {
+        let command = command();
+        for setting in SETTINGS {
+            let flag = setting.flag.trim_start_matches("--");
+            let known = command.get_arguments().any(|argument| argument.get_long() == Some(flag));
+            assert!(known, "{}", setting.flag);
+        }
+    }
+}

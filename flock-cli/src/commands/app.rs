@@ -1,0 +1,209 @@
+//! `flock app`.
+
+use std::path::{Path, PathBuf};
+
+use flock_core::app::{self, App, AppConfig, NewApp};
+use flock_core::document::{Affects, Problem};
+use flock_core::{Error, ErrorKind};
+use serde::Serialize;
+
+use super::Session;
+use crate::cli::{self, Create};
+use crate::exit::Exit;
+use crate::output::{Result, Style, columns};
+
+/// What `flock app create --json` prints.
+#[derive(Debug, Serialize)]
+struct Created<'a> {
+    app: &'a str,
+    path: &'a Path,
+    /// What is still to be filled in.
+    unfinished: Vec<Problem>,
+}
+
+/// What `flock app list --json` prints.
+#[derive(Debug, Serialize)]
+struct Listed {
+    apps: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    app: String,
+    /// Whether nothing stands in the way of a build.
+    buildable: bool,
+    /// The base, `null` where none is named.
+    base: Option<String>,
+    /// Why the configuration cannot be understood, `null` if it can.
+    error: Option<String>,
+}
+
+/// What `flock app show --json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    app: &'a str,
+    path: PathBuf,
+    config: &'a AppConfig,
+    unfinished: Vec<&'a Problem>,
+}
+
+/// What `flock app validate --json` prints.
+#[derive(Debug, Serialize)]
+struct Validated<'a> {
+    app: &'a str,
+    path: &'a Path,
+    /// Whether the file can be understood.
+    valid: bool,
+    /// Whether nothing stands in the way of a build.
+    buildable: bool,
+    problems: &'a [Problem],
+}
+
+/// The working directory; paths in messages stay as short as they were typed.
+const HERE: &str = "";
+
+pub(crate) fn run(session: &Session, command: &cli::App) -> Result<Exit> {
+    match command {
+        cli::App::Create(new) => create(session, new),
+        cli::App::List => list(session),
+        cli::App::Show { name } => show(session, name),
+        cli::App::Validate { name } => validate(session, name),
+    }
+}
+
+/// Opens an application by the name on the command line.
+pub(crate) fn open(name: &str) -> Result<App> {
+    Ok(App::open(Path::new(HERE), name).map_err(|error| advise(error, name))?)
+}
+
+/// Adds the command that makes an application that is not there.
+fn advise(error: Error, name: &str) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => error.hint(format!("`flock app create {name}` makes a new one")),
+        _ => error,
+    }
+}
+
+fn create(session: &Session, new: &Create) -> Result<Exit> {
+    let mut known = NewApp::default();
+    known.base.clone_from(&new.base);
+    known.repository.clone_from(&new.repository);
+    known.kind = new.kind.map(Into::into);
+    known.wwwroot.clone_from(&new.wwwroot);
+    let path = app::create(Path::new(HERE), &new.name, &known)?;
+    let config = AppConfig::load(&path)?;
+    let unfinished: Vec<_> = config.unfinished().cloned().collect();
+    let document = Created { app: &new.name, path: &path, unfinished };
+    session.printer.result(document, || format!("created {}\n", path.display()))?;
+    if !config.is_buildable() {
+        session.printer.note("To build it, fill in:");
+        for problem in config.unfinished().filter(|found| found.affects == Affects::Build) {
+            session.printer.note(&format!("  {} (line {})", problem.key, problem.at.line));
+        }
+        session.printer.note(&format!("`flock app validate {}` checks it.", new.name));
+    }
+    Ok(Exit::Done)
+}
+
+fn list(session: &Session) -> Result<Exit> {
+    let names = app::list(Path::new(HERE))?;
+    let apps = names.into_iter().map(row).collect::<Vec<_>>();
+    let width = apps.iter().map(|row| row.app.len()).max().unwrap_or(0);
+    if apps.is_empty() && !session.printer.json {
+        session.printer.note("no applications here; `flock app create NAME` makes one");
+    }
+    let text = |row: &Row| {
+        let state = match (&row.base, row.buildable, &row.error) {
+            (_, _, Some(_)) => "config.yaml has mistakes",
+            (Some(base), true, _) => base,
+            _ => "not filled in",
+        };
+        format!("{:width$}  {state}\n", row.app)
+    };
+    let lines: String = apps.iter().map(text).collect();
+    session.printer.result(Listed { apps }, || lines)?;
+    Ok(Exit::Done)
+}
+
+fn row(app: String) -> Row {
+    match AppConfig::load(&Path::new(&app).join(app::CONFIG_FILE)) {
+        Ok(config) => Row {
+            app,
+            buildable: config.is_buildable(),
+            base: config.build.base.as_ref().map(ToString::to_string),
+            error: None,
+        },
+        Err(error) => Row { app, buildable: false, base: None, error: Some(error.to_string()) },
+    }
+}
+
+fn show(session: &Session, name: &str) -> Result<Exit> {
+    let app = open(name)?;
+    let document = Shown {
+        app: &app.name,
+        path: app.config_path(),
+        config: &app.config,
+        unfinished: app.config.unfinished().collect(),
+    };
+    session.printer.result(document, || text(&app, session.printer.out))?;
+    Ok(Exit::Done)
+}
+
+fn text(app: &App, style: Style) -> String {
+    let build = &app.config.build;
+    let missing = || "not filled in".to_owned();
+    let mut rows = vec![
+        ("configuration", app.config_path().display().to_string()),
+        ("base", build.base.as_ref().map_or_else(missing, ToString::to_string)),
+    ];
+    rows.extend(build.base_checksum.map(|checksum| ("base checksum", checksum.to_string())));
+    if !build.deploy_app {
+        rows.push(("application", "none: the base alone".to_owned()));
+    } else if build.applications.is_empty() {
+        rows.push(("application", missing()));
+    }
+    for one in build.applications.iter().filter(|_| build.deploy_app) {
+        let reference =
+            one.reference.as_ref().map(|text| format!(" at {text}")).unwrap_or_default();
+        rows.push(("application", format!("{}{reference}", one.repository)));
+        rows.push(("  becomes", one.wwwroot.clone()));
+    }
+    if !build.exclude.is_empty() {
+        rows.push(("left out", build.exclude.join(", ")));
+    }
+    rows.push(("compression", app.config.compression().to_string()));
+    let template = &app.config.template;
+    rows.extend(template.ostype.clone().map(|ostype| ("OS type", ostype)));
+    rows.extend(template.hypervisor.clone().map(|hypervisor| ("hypervisor", hypervisor)));
+    format!("{}\n{}", style.bold(&app.name), columns(&rows, "  "))
+}
+
+fn validate(session: &Session, name: &str) -> Result<Exit> {
+    let (app, directory) =
+        app::locate(Path::new(HERE), name).map_err(|error| advise(error, name))?;
+    let path = directory.join(app::CONFIG_FILE);
+    let problems = AppConfig::load_problems(&path)?;
+    let none = |affects| !problems.iter().any(|problem| problem.affects == affects);
+    let valid = none(Affects::File);
+    let buildable = valid && none(Affects::Build);
+    let document = Validated { app: &app, path: &path, valid, buildable, problems: &problems };
+    session.printer.result(document, || report(&path, &problems, buildable))?;
+    Ok(if buildable { Exit::Done } else { Exit::Usage })
+}
+
+fn report(path: &Path, problems: &[Problem], buildable: bool) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&format!("{}:{problem}", path.display()));
+        match (problem.affects, &problem.hint) {
+            (Affects::Template | Affects::Deploy, _) => text.push_str(" (no matter for a build)"),
+            (_, Some(hint)) => text.push_str(&format!(" ({hint})")),
+            (_, None) => {}
+        }
+        text.push('\n');
+    }
+    if buildable {
+        text.push_str(&format!("{} can be built\n", path.display()));
+    }
+    text
+}

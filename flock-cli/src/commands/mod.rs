@@ -1,0 +1,92 @@
+//! One module per command: call the library, render what it says.
+
+mod app;
+mod completions;
+mod config;
+mod doctor;
+mod man;
+
+use std::io;
+use std::path::Path;
+
+use flock_core::settings::{ColorChoice, Places, Settings};
+use flock_core::{Error, ErrorKind};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, Global};
+use crate::exit::Exit;
+use crate::output::{Printer, Result};
+
+/// What a command works with.
+pub(crate) struct Session {
+    pub(crate) printer: Printer,
+    pub(crate) places: Places,
+    pub(crate) settings: Settings,
+}
+
+/// Runs the command and prints how it went.
+pub(crate) fn run(cli: &Cli) -> Exit {
+    let global = &cli.global;
+    // For what goes wrong before the settings are known.
+    let early = Printer::new(global.json, global.quiet, early_color(global));
+    let outcome = match &cli.command {
+        Command::App(command) => in_session(global, |session| app::run(session, command)),
+        Command::Config(command) => in_session(global, |session| config::run(session, command)),
+        Command::Doctor => in_session(global, doctor::run),
+        Command::Completions { shell } => completions::run(&early, *shell),
+        Command::Man { dir } => man::run(&early, dir.as_deref()),
+    };
+    outcome.unwrap_or_else(|stop| early.stop(&stop))
+}
+
+/// Runs a command that needs the settings.
+fn in_session(global: &Global, command: impl FnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
+    let session = session(global)?;
+    Ok(command(&session).unwrap_or_else(|stop| session.printer.stop(&stop)))
+}
+
+/// The colours that the command line alone asks for.
+fn early_color(global: &Global) -> ColorChoice {
+    match global.color.as_deref() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => {
+            ColorChoice::Never
+        }
+        _ => ColorChoice::Auto,
+    }
+}
+
+fn session(global: &Global) -> Result<Session, Error> {
+    if let Some(directory) = &global.directory {
+        std::env::set_current_dir(directory)
+            .map_err(|source| Error::io("work in", directory, source))?;
+    }
+    let places = Places::usual(Path::new(""))?;
+    let settings = Settings::resolve(&places, global.settings(), |name| std::env::var(name).ok())?;
+    let printer = Printer::new(global.json, global.quiet, settings.color.value);
+    log(global.verbose, printer)?;
+    Ok(Session { printer, places, settings })
+}
+
+/// Sends the libraries' log to standard error, as far as it is wanted.
+fn log(verbose: u8, printer: Printer) -> Result<(), Error> {
+    let variable = std::env::var("FLOCK_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = match (verbose, variable) {
+        (0, None) => return Ok(()),
+        (_, Some(filter)) => filter,
+        (1, None) => "flock_core=debug".to_owned(),
+        (_, None) => "debug,flock_core=trace".to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|source| {
+        Error::new(ErrorKind::InvalidConfig, format!("FLOCK_LOG: '{filter}' is not a filter"))
+            .hint("for example FLOCK_LOG=flock_core=debug")
+            .source(source)
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(printer.err.is_color())
+        .init();
+    Ok(())
+}

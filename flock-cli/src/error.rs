@@ -1,0 +1,137 @@
+//! How an error is shown: message, causes, advice; or one JSON object.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use flock_core::Error;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::{SCHEMA, Style};
+
+/// The error as text. `style` colours the words in front.
+pub(crate) fn text(error: &Error, style: Style) -> String {
+    let mut text = format!("{} {error}\n", style.red("error:"));
+    let causes = causes(error);
+    if !causes.is_empty() {
+        text.push_str("Caused by:\n");
+        for cause in causes {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {cause}");
+        }
+    }
+    let mut hints = error.hints().peekable();
+    if hints.peek().is_some() {
+        text.push('\n');
+    }
+    for hint in hints {
+        let _ = writeln!(text, "{} {hint}", style.cyan("hint:"));
+    }
+    text
+}
+
+/// What is printed for an error with `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorDocument<'a> {
+    schema: u32,
+    error: Shown<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    kind: &'a str,
+    message: String,
+    exit_code: u8,
+    retryable: bool,
+    backend: Option<&'a str>,
+    operation: Option<&'a str>,
+    context: BTreeMap<&'a str, &'a str>,
+    causes: Vec<String>,
+    hints: Vec<&'a str>,
+}
+
+impl<'a> From<&'a Error> for ErrorDocument<'a> {
+    fn from(error: &'a Error) -> Self {
+        let mut context = BTreeMap::new();
+        for (key, value) in error.context() {
+            // The innermost fact of a name is the one nearest to the cause.
+            context.entry(key).or_insert(value);
+        }
+        Self {
+            schema: SCHEMA,
+            error: Shown {
+                kind: error.kind().as_str(),
+                message: error.to_string(),
+                exit_code: Exit::from(error.kind()).code(),
+                retryable: error.is_retryable(),
+                backend: error.backend_name(),
+                operation: error.operation_name(),
+                context,
+                causes: causes(error),
+                hints: error.hints().collect(),
+            },
+        }
+    }
+}
+
+fn causes(error: &Error) -> Vec<String> {
+    let first = error.source();
+    std::iter::successors(first, |cause| (*cause).source()).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_core::ErrorKind;
+
+    use super::*;
+
+    fn example() -> Error {
+        let inner = Error::new(ErrorKind::NotFound, "no such host");
+        let middle = Error::new(ErrorKind::Unavailable, "cannot connect").source(inner);
+        Error::new(ErrorKind::Unavailable, "cannot fetch https://example.org/base.tar")
+            .with("attempts", "3")
+            .hint("check the network")
+            .source(middle)
+    }
+
+    #[test]
+    fn message_causes_and_hint() {
+        insta::assert_snapshot!(text(&example(), Style::plain()), @r"
+        error: cannot fetch https://example.org/base.tar
+        Caused by:
+          cannot connect
+          no such host
+
+        hint: check the network
+        ");
+    }
+
+    #[test]
+    fn as_json() {
+        let document = serde_json::to_string_pretty(&ErrorDocument::from(&example())).unwrap();
+        insta::assert_snapshot!(document, @r#"
+        {
+          "schema": 1,
+          "error": {
+            "kind": "unavailable",
+            "message": "cannot fetch https://example.org/base.tar",
+            "exit_code": 3,
+            "retryable": true,
+            "backend": null,
+            "operation": null,
+            "context": {
+              "attempts": "3"
+            },
+            "causes": [
+              "cannot connect",
+              "no such host"
+            ],
+            "hints": [
+              "check the network"
+            ]
+          }
+        }
+        "#);
+    }
+}

@@ -1,0 +1,216 @@
+//! Appliances: a base and its applications as one root file system in a file.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::app::{App, ApplicationConfig, Checksum, Compression, Content, InjectConfig, Location};
+use crate::settings::{Settings, Source};
+use crate::{Error, ErrorKind, Result};
+
+/// The most that may be in an appliance unless its configuration says
+/// otherwise, in bytes before compression: 64 GiB.
+pub const DEFAULT_MAX_SIZE: u64 = 64 << 30;
+
+/// An appliance wanted: everything a build needs to know. Every path in it is
+/// ready for use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BuildRequest {
+    /// The application's name.
+    pub app: String,
+    /// The base operating system.
+    pub base: Location,
+    /// The checksum it must have.
+    pub base_checksum: Option<Checksum>,
+    /// What is merged into it, in this order; empty builds the base alone.
+    pub applications: Vec<ApplicationConfig>,
+    /// Globs of paths in the appliance that are left out.
+    pub exclude: Vec<String>,
+    /// Files that are put in.
+    pub inject: InjectConfig,
+    /// The most that may be in it, in bytes before compression.
+    pub max_size: u64,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// The file it becomes.
+    pub output: PathBuf,
+    /// Whether a file that is there may be replaced.
+    pub force: bool,
+    /// The directory for temporary files.
+    pub tmpdir: PathBuf,
+    /// The directory for downloads and unpacked bases.
+    pub cache_dir: PathBuf,
+    /// How long a download may be used without asking its server.
+    #[serde(skip)]
+    pub cache_max_age: Duration,
+    /// How many threads compress.
+    pub threads: NonZeroUsize,
+}
+
+impl BuildRequest {
+    /// What the configuration of `app` asks for, within `settings`. The
+    /// appliance becomes `APP/APP.tar`, or `.tar.gz` or `.tar.zst`, as with
+    /// flockr.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] if something is missing in the
+    /// configuration, with all that is in the message.
+    pub fn new(app: &App, settings: &Settings) -> Result<Self> {
+        let name = app.config_path().display().to_string();
+        app.config.check_buildable(&name)?;
+        let build = &app.config.build;
+        let Some(base) = &build.base else {
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("{name} names no base")));
+        };
+        let here = app.directory.as_path();
+        let compression = app.config.compression();
+        let applications = if build.deploy_app { build.applications.as_slice() } else { &[] };
+        Ok(Self {
+            app: app.name.clone(),
+            base: base.within(here),
+            base_checksum: build.base_checksum,
+            applications: applications.iter().map(|one| application_within(one, here)).collect(),
+            exclude: build.exclude.clone(),
+            inject: inject_within(&build.inject, here),
+            max_size: build.max_size.unwrap_or(DEFAULT_MAX_SIZE),
+            compression,
+            output: here.join(format!("{}.{}", app.name, compression.tar_extension())),
+            force: false,
+            tmpdir: tmpdir(build.tmpdir.as_deref(), here, settings),
+            cache_dir: settings.cache_dir.value.clone(),
+            cache_max_age: settings.cache_max_age.value,
+            threads: settings.threads.value,
+        })
+    }
+
+    /// The same request with another compression. The output's name follows
+    /// it unless [`BuildRequest::output`] comes after.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        let name = format!("{}.{}", self.app, compression.tar_extension());
+        self.output.set_file_name(name);
+        self.compression = compression;
+        self
+    }
+
+    /// The same request, written to another file.
+    #[must_use]
+    pub fn output(mut self, output: impl Into<PathBuf>) -> Self {
+        self.output = output.into();
+        self
+    }
+
+    /// The same request, which may replace a file that is there.
+    #[must_use]
+    pub fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// Checks what can be checked without fetching or writing anything: the
+    /// local inputs are there, the output is not, its directory is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an input or a directory that is not there;
+    /// [`ErrorKind::AlreadyExists`] for an output that is, without `force`;
+    /// [`ErrorKind::InvalidConfig`] for an output that is no file.
+    pub fn check(&self) -> Result<()> {
+        let locations =
+            std::iter::once(&self.base).chain(self.applications.iter().map(|app| &app.repository));
+        for location in locations {
+            if let Location::Path(path) = location {
+                exists(path)?;
+            }
+        }
+        for content in self.inject.contents() {
+            if let Content::File(path) = content {
+                exists(path)?;
+            }
+        }
+        exists(&self.tmpdir)?;
+        self.check_output()
+    }
+
+    fn check_output(&self) -> Result<()> {
+        let shown = self.output.display().to_string();
+        let error = |kind, message| Err(Error::new(kind, message).with("path", shown.clone()));
+        match std::fs::symlink_metadata(&self.output) {
+            Ok(metadata) if metadata.is_dir() => {
+                return error(
+                    ErrorKind::InvalidConfig,
+                    format!("the output {shown} is a directory"),
+                );
+            }
+            Ok(_) if !self.force => {
+                let message = format!("the output {shown} is there already");
+                return error(ErrorKind::AlreadyExists, message)
+                    .map_err(|error| error.hint("allow it to be replaced, or name another file"));
+            }
+            Ok(_) => {}
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::io("look at", &self.output, source)),
+        }
+        match self.output.parent() {
+            Some(parent) if parent != Path::new("") => exists(parent),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn exists(path: &Path) -> Result<()> {
+    std::fs::metadata(path).map(|_| ()).map_err(|source| Error::io("find", path, source))
+}
+
+fn application_within(application: &ApplicationConfig, directory: &Path) -> ApplicationConfig {
+    ApplicationConfig {
+        repository: application.repository.within(directory),
+        ..application.clone()
+    }
+}
+
+fn inject_within(inject: &InjectConfig, directory: &Path) -> InjectConfig {
+    let mut inject = inject.clone();
+    for content in inject.contents_mut() {
+        if let Content::File(path) = content {
+            *path = directory.join(&*path);
+        }
+    }
+    inject
+}
+
+/// The configuration's directory, unless a flag or a variable names another.
+fn tmpdir(configured: Option<&Path>, directory: &Path, settings: &Settings) -> PathBuf {
+    match (&settings.tmpdir.source, configured) {
+        (Source::Flag { .. } | Source::Env { .. }, _) | (_, None) => settings.tmpdir.value.clone(),
+        (_, Some(configured)) => directory.join(configured),
+    }
+}
+
+/// An appliance that was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Built {
+    /// The file.
+    pub output: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The number of entries in it.
+    pub entries: u64,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+impl Built {
+    /// An appliance of that many bytes and entries.
+    pub fn new(
+        output: impl Into<PathBuf>,
+        size: u64,
+        entries: u64,
+        compression: Compression,
+    ) -> Self {
+        Self { output: output.into(), size, entries, compression }
+    }
+}

@@ -1,0 +1,204 @@
+//! What of flock works on this machine, and what to do about the rest.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{Access, access, statvfs};
+use serde::Serialize;
+
+use crate::profile;
+use crate::settings::{Places, Settings};
+
+/// Less free space than this is worth a warning: 2 GiB.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What it is about: `git`, `cache directory`.
+    pub name: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found.
+    pub detail: String,
+    /// What to do, where there is something to do.
+    pub hint: Option<String>,
+}
+
+/// How a [`Check`] came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// It works.
+    Ok,
+    /// Something that not everybody needs does not work, or soon may not.
+    Warning,
+    /// Nothing can be built like this.
+    Broken,
+}
+
+impl Check {
+    fn new(name: &'static str, state: State, detail: impl Into<String>) -> Self {
+        Self { name, state, detail: detail.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Looks at this machine with these settings. Changes nothing; runs
+/// `git --version` and opens no connection. Blocks.
+#[must_use]
+pub fn examine(settings: &Settings, places: &Places) -> Vec<Check> {
+    let cache = &settings.cache_dir.value;
+    let tmpdir = &settings.tmpdir.value;
+    vec![
+        git(),
+        directory("cache directory", cache, "--cache-dir or FLOCK_CACHE_DIR", true),
+        space("cache space", cache),
+        directory("temporary directory", tmpdir, "--tmpdir or FLOCK_TMPDIR", false),
+        space("temporary space", tmpdir),
+        profiles(settings, places),
+    ]
+}
+
+fn git() -> Check {
+    const NAME: &str = "git";
+    let output =
+        Command::new("git").arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            let version = String::from_utf8_lossy(&output.stdout);
+            Check::new(NAME, State::Ok, version.trim())
+        }
+        Ok(output) => Check::new(NAME, State::Warning, format!("git fails: {}", output.status))
+            .hint("reinstall git; applications of type GIT need it"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Check::new(NAME, State::Warning, "not installed")
+                .hint("applications of type GIT need it; on Debian: apt-get install git")
+        }
+        Err(error) => Check::new(NAME, State::Warning, format!("git cannot be run: {error}"))
+            .hint("applications of type GIT need it"),
+    }
+}
+
+/// Whether flock can write there; one that is not there yet may be `made`
+/// where its nearest parent lets us.
+fn directory(name: &'static str, path: &Path, setting: &str, made: bool) -> Check {
+    let shown = path.display();
+    let elsewhere = format!("make it writable, or choose another with {setting}");
+    let nearest = nearest_existing(path);
+    if nearest != path && !made {
+        return Check::new(name, State::Broken, format!("{shown} is not there")).hint(elsewhere);
+    }
+    let usable = fs::metadata(&nearest).is_ok_and(|metadata| metadata.is_dir())
+        && access(&nearest, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    match (usable, nearest == path) {
+        (true, true) => Check::new(name, State::Ok, format!("{shown} is writable")),
+        (true, false) => Check::new(name, State::Ok, format!("{shown} will be made when needed")),
+        (false, _) => {
+            let detail =
+                format!("{} is not a directory that this user can write to", nearest.display());
+            Check::new(name, State::Broken, detail).hint(elsewhere)
+        }
+    }
+}
+
+fn space(name: &'static str, path: &Path) -> Check {
+    let nearest = nearest_existing(path);
+    match statvfs(&nearest) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let tenths = free / (1 << 30) * 10 + free % (1 << 30) * 10 / (1 << 30);
+            let detail = format!("{}.{} GiB free at {}", tenths / 10, tenths % 10, path.display());
+            if free >= LITTLE_SPACE {
+                return Check::new(name, State::Ok, detail);
+            }
+            Check::new(name, State::Warning, detail)
+                .hint("a base that arrives compressed is unpacked there; free some space")
+        }
+        Err(error) => {
+            let error = io::Error::from(error);
+            let detail = format!("cannot ask for the free space at {}: {error}", nearest.display());
+            Check::new(name, State::Warning, detail)
+        }
+    }
+}
+
+/// The path itself, or the nearest directory above it that is there.
+fn nearest_existing(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = absolute.ancestors().find(|ancestor| ancestor.exists()).map(Path::to_owned);
+    match found {
+        Some(found) if found == absolute => path.to_owned(),
+        Some(found) => found,
+        None => PathBuf::from("/"),
+    }
+}
+
+fn profiles(settings: &Settings, places: &Places) -> Check {
+    const NAME: &str = "profiles";
+    let (file, profiles) = match settings.profiles(places) {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            return Check::new(
+                NAME,
+                State::Ok,
+                format!("no {}; none is needed to build", profile::FILE_NAME),
+            );
+        }
+        Err(error) => {
+            let check = Check::new(NAME, State::Warning, error.to_string());
+            return match error.hints().next() {
+                Some(hint) => check.hint(hint),
+                None => check,
+            };
+        }
+    };
+    let shown = file.value.display();
+    match profile::exposure(&file.value, &profiles) {
+        Ok(None) => Check::new(NAME, State::Ok, format!("{} in {shown}", profiles.profiles.len())),
+        Ok(Some(warning)) => Check::new(NAME, State::Warning, warning),
+        Err(error) => Check::new(NAME, State::Warning, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examined(cache: &Path, tmpdir: &Path) -> Vec<Check> {
+        let places = Places::new("/nowhere", "/nowhere", cache);
+        let tmpdir = tmpdir.to_str().unwrap();
+        let settings = Settings::resolve(&places, [("tmpdir", tmpdir)], |_| None).unwrap();
+        examine(&settings, &places)
+    }
+
+    fn state(checks: &[Check], name: &str) -> State {
+        checks.iter().find(|check| check.name == name).unwrap().state
+    }
+
+    #[test]
+    fn it_changes_nothing_and_tells_what_is_broken() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = home.path().join("a/b/cache");
+        let good = examined(&cache, home.path());
+        assert_eq!(state(&good, "cache directory"), State::Ok);
+        assert_eq!(state(&good, "temporary directory"), State::Ok);
+        assert!(!home.path().join("a").exists());
+
+        let bad = examined(&cache, &home.path().join("missing"));
+        assert_eq!(state(&bad, "temporary directory"), State::Broken);
+        let file = home.path().join("file");
+        fs::write(&file, "").unwrap();
+        let bad = examined(&file.join("cache"), home.path());
+        assert_eq!(state(&bad, "cache directory"), State::Broken);
+        assert!(bad.iter().filter(|c| c.state == State::Broken).all(|c| c.hint.is_some()));
+    }
+}

@@ -1,0 +1,322 @@
+//! Profiles: how to reach CloudStack, in the `flockr.yaml` that flockr had.
+//!
+//! The file is a map of profiles. Its `secretkey` may hold the key itself, as
+//! with flockr, or say where it is: a map with one of `file`, `env` and
+//! `command`.
+//!
+//! ```
+//! use flock_core::profile::Profiles;
+//!
+//! let text = "
+//! production:
+//!   apikey: abc
+//!   url: https://cloud.example.org/client/api
+//!   secretkey: {env: CLOUD_SECRET}
+//! ";
+//! let profiles = Profiles::parse(text, "flockr.yaml")?;
+//! let profile = profiles.select(None)?;
+//! assert_eq!(profile.name, "production");
+//! assert_eq!(profile.timeout.as_secs(), 3600);
+//! # Ok::<(), flock_core::Error>(())
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use url::Url;
+
+use crate::document::{self, Affects, Entry, Key, Node, Problem, Reader, Section, Value};
+use crate::secret::{Secret, SecretSource};
+use crate::{Error, ErrorKind, Result};
+
+/// The name of the file, in the project and in the user's configuration.
+pub const FILE_NAME: &str = "flockr.yaml";
+/// Where flockr had it.
+pub const SYSTEM_FILE: &str = "/etc/flockr/flockr.yaml";
+/// The profile taken when none is asked for.
+pub const DEFAULT_PROFILE: &str = "production";
+
+const KEYS: &[Key] = &[
+    Key::filled_in("apikey", "your_api_key"),
+    Key::filled_in("url", "cloudstack_url"),
+    Key::new("expires"),
+    Key::filled_in("secretkey", "your_secret_key"),
+    Key::new("timeout"),
+    Key::new("verifysslcert"),
+];
+
+const SECRET: &[Key] = &[Key::new("file"), Key::new("env"), Key::new("command")];
+
+/// The profiles of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Profiles {
+    /// The file's name, as it stands in errors.
+    pub file: String,
+    /// The profiles, in the order of the file.
+    pub profiles: Vec<Profile>,
+}
+
+/// How to reach one CloudStack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The profile's name.
+    pub name: String,
+    /// The API's address; `None` while the file holds a placeholder.
+    pub url: Option<Url>,
+    /// The API key; `None` while the file holds a placeholder.
+    pub apikey: Option<String>,
+    /// Where the secret key comes from; `None` while the file holds a
+    /// placeholder.
+    pub secretkey: Option<SecretSource>,
+    /// How long a signed request is valid. Default: 600 seconds.
+    #[serde(serialize_with = "seconds")]
+    pub expires: Duration,
+    /// How long a job may take. Default: 3600 seconds.
+    #[serde(serialize_with = "seconds")]
+    pub timeout: Duration,
+    /// Whether the server's certificate is verified. Default: true.
+    pub verifysslcert: bool,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+impl Profiles {
+    /// Parses the text of a `flockr.yaml`. `file` stands for it in errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`], with every problem in its message.
+    pub fn parse(text: &str, file: &str) -> Result<Self> {
+        let mut reader = Reader::default();
+        let profiles = reader.parse(text).map(|root| read(&mut reader, &root)).unwrap_or_default();
+        let mut problems: Vec<Problem> = reader.into_problems();
+        problems.retain(|problem| problem.affects == Affects::File);
+        if problems.is_empty() {
+            return Ok(Self { file: file.to_owned(), profiles });
+        }
+        Err(document::error(file, &problems))
+    }
+
+    /// Reads and parses a `flockr.yaml`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none; those of
+    /// [`Profiles::parse`]; another if it cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::parse(&document::read(path)?, &path.display().to_string())
+    }
+
+    /// The profile called `name`; without a name `production`, or the only one
+    /// there is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none of that name, or several and
+    /// none called `production`.
+    pub fn select(&self, name: Option<&str>) -> Result<&Profile> {
+        let wanted = name.unwrap_or(DEFAULT_PROFILE);
+        if let Some(profile) = self.profiles.iter().find(|profile| profile.name == wanted) {
+            return Ok(profile);
+        }
+        match (name, self.profiles.as_slice()) {
+            (None, [only]) => Ok(only),
+            _ => {
+                let names: Vec<_> = self.profiles.iter().map(|p| p.name.as_str()).collect();
+                let message = format!("no profile '{wanted}' in {}", self.file);
+                let hint = match names.as_slice() {
+                    [] => "the file holds no profile".to_owned(),
+                    names => format!("the profiles there are {}", names.join(", ")),
+                };
+                Err(Error::new(ErrorKind::NotFound, message).with("profile", wanted).hint(hint))
+            }
+        }
+    }
+
+    /// Whether the file holds a secret key itself, not only where it is.
+    #[must_use]
+    pub fn holds_secrets(&self) -> bool {
+        let literal = |profile: &Profile| matches!(profile.secretkey, Some(SecretSource::Value(_)));
+        self.profiles.iter().any(literal)
+    }
+}
+
+fn read(r: &mut Reader, root: &Node) -> Vec<Profile> {
+    let entries: &[Entry] = match &root.value {
+        Value::Map(entries) => entries,
+        Value::Null => &[],
+        other => {
+            let message =
+                format!("the file must be a map of profiles, this is {}", other.describe());
+            r.problem(root.at, "", message);
+            &[]
+        }
+    };
+    let mut profiles: Vec<Profile> = Vec::new();
+    for entry in entries {
+        if profiles.iter().any(|profile| profile.name == entry.key) {
+            r.problem(entry.at, &entry.key, format!("the profile {} is given twice", entry.key));
+            continue;
+        }
+        profiles.push(profile(r, entry));
+    }
+    profiles
+}
+
+fn profile(r: &mut Reader, entry: &Entry) -> Profile {
+    let s = r.section(&entry.node, &entry.key, Affects::Deploy, KEYS);
+    let seconds = |text: &str| match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("'{text}' is not a number of seconds")),
+    };
+    Profile {
+        name: entry.key.clone(),
+        url: r.parsed(&s, "url", |text| match Url::parse(text.trim()) {
+            Ok(url) if url.password().is_some() => {
+                Err("keep the password out of the address".to_owned())
+            }
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+            _ => Err("this must be an address with http:// or https://".to_owned()),
+        }),
+        apikey: r.text(&s, "apikey"),
+        secretkey: secret(r, &s),
+        expires: r.parsed(&s, "expires", seconds).unwrap_or(Duration::from_secs(600)),
+        timeout: r.parsed(&s, "timeout", seconds).unwrap_or(Duration::from_secs(3600)),
+        verifysslcert: r.boolean(&s, "verifysslcert").unwrap_or(true),
+    }
+}
+
+fn secret(r: &mut Reader, s: &Section<'_>) -> Option<SecretSource> {
+    let node = r.get(s, "secretkey")?;
+    let path = s.key("secretkey");
+    if !matches!(node.value, Value::Map(_)) {
+        let text = r.scalar(node, &path)?;
+        return Some(SecretSource::Value(Secret::new(text)));
+    }
+    let map = r.section(node, &path, Affects::Deploy, SECRET);
+    let file = r.text(&map, "file");
+    let env = r.text(&map, "env");
+    let command = r.texts(&map, "command");
+    match (file, env, command.is_empty()) {
+        (Some(file), None, true) => Some(SecretSource::File { file: PathBuf::from(file) }),
+        (None, Some(env), true) => Some(SecretSource::Env { env }),
+        (None, None, false) => Some(SecretSource::Command { command }),
+        _ => {
+            r.problem(node.at, &path, format!("{path} needs one of file, env and command"));
+            None
+        }
+    }
+}
+
+/// A warning if the file holds a secret and others than its owner may read it.
+///
+/// # Errors
+/// As of asking for the file's mode.
+pub fn exposure(path: &Path, profiles: &Profiles) -> Result<Option<String>> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    if !profiles.holds_secrets() {
+        return Ok(None);
+    }
+    let metadata = fs::metadata(path).map_err(|source| Error::io("look at", path, source))?;
+    if metadata.mode() & 0o077 == 0 {
+        return Ok(None);
+    }
+    let path = path.display();
+    Ok(Some(format!(
+        "{path} holds a secret key and others may read it; `chmod 600 {path}` ends that"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const FLOCKR: &str = include_str!("../tests/data/flockr.yaml");
+
+    fn filled_in() -> String {
+        FLOCKR
+            .replace("your_api_key", "abc")
+            .replace("cloudstack_url ", "https://cloud.example.org/client/api")
+            .replace("your_secret_key", "hush")
+    }
+
+    #[test]
+    fn flockrs_file_parses_as_it_is() {
+        let profiles = Profiles::parse(FLOCKR, "flockr.yaml").unwrap();
+        let profile = profiles.select(None).unwrap();
+        assert_eq!((&profile.apikey, &profile.url, &profile.secretkey), (&None, &None, &None));
+        assert!(!profiles.holds_secrets());
+
+        let profiles = Profiles::parse(&filled_in(), "flockr.yaml").unwrap();
+        let profile = profiles.select(Some("production")).unwrap();
+        assert_eq!(profile.apikey.as_deref(), Some("abc"));
+        assert_eq!(profile.secretkey.as_ref().unwrap().resolve().unwrap().expose(), "hush");
+        assert_eq!((profile.expires.as_secs(), profile.timeout.as_secs()), (600, 3600));
+        assert!(profile.verifysslcert);
+        for shown in [format!("{profiles:?}"), serde_json::to_string(&profiles).unwrap()] {
+            assert!(!shown.contains("hush"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_profile_is_the_one_asked_for() {
+        let two = "a: {apikey: x}\nb: {apikey: y}\n";
+        let profiles = Profiles::parse(two, "f").unwrap();
+        assert_eq!(profiles.select(Some("b")).unwrap().apikey.as_deref(), Some("y"));
+        let error = profiles.select(None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.hints().next(), Some("the profiles there are a, b"));
+        let one = Profiles::parse("a: {apikey: x}", "f").unwrap();
+        assert_eq!(one.select(None).unwrap().name, "a");
+        assert!(one.select(Some("c")).is_err());
+        assert!(Profiles::parse("", "f").unwrap().select(None).is_err());
+    }
+
+    #[test]
+    fn a_secret_may_be_elsewhere() {
+        let text = "a: {secretkey: {file: /k}}\nb: {secretkey: {command: [pass, show, k]}}\n";
+        let profiles = Profiles::parse(text, "f").unwrap();
+        assert_eq!(profiles.profiles[0].secretkey, Some(SecretSource::File { file: "/k".into() }));
+        assert!(matches!(profiles.profiles[1].secretkey, Some(SecretSource::Command { .. })));
+        assert!(!profiles.holds_secrets());
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_stand() {
+        let text = filled_in().replace("apikey", "apikee");
+        let error = Profiles::parse(&text, "flockr.yaml").unwrap_err();
+        assert_eq!(error.to_string(), "flockr.yaml:2:3: unknown key 'production.apikee'");
+        assert!(!format!("{error:?}").contains("hush"));
+        for (from, to) in [
+            ("expires: 600", "expires: soon"),
+            ("timeout: 3600", "timeout: 0"),
+            ("verifysslcert: true", "verifysslcert: perhaps"),
+            ("secretkey: hush", "secretkey: {env: A, file: b}"),
+            ("secretkey: hush", "secretkey: [hush]"),
+            ("https://cloud", "cloud"),
+            ("https://cloud", "https://me:hush@cloud"),
+        ] {
+            let error = Profiles::parse(&filled_in().replace(from, to), "f").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{to}");
+            assert!(!format!("{error:?}").contains("hush"), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_readable_secret_is_warned_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), filled_in()).unwrap();
+        let profiles = Profiles::load(file.path()).unwrap();
+        assert_eq!(exposure(file.path(), &profiles).unwrap(), None);
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(exposure(file.path(), &profiles).unwrap().is_some());
+        let elsewhere = Profiles::parse("a: {secretkey: {env: K}}", "f").unwrap();
+        assert_eq!(exposure(file.path(), &elsewhere).unwrap(), None);
+    }
+}

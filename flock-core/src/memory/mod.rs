@@ -12,7 +12,6 @@ mod provisioner;
 mod volume_driver;
 mod world;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,18 +215,6 @@ impl MemoryBackend {
         Instant::now() + self.settings.latency
     }
 
-    fn require_namespace(&self, owner: &Owner) -> Result<()> {
-        if owner.namespace == self.namespace() {
-            return Ok(());
-        }
-        let message = format!(
-            "the owner's namespace '{}' is not this backend's '{}'",
-            owner.namespace,
-            self.namespace()
-        );
-        Err(Error::new(ErrorKind::InvalidConfig, message))
-    }
-
     fn health(&self) -> Result<Health> {
         let state = self.world.lock();
         let endpoints = self.settings.hosts.iter().map(|host| {
@@ -259,16 +246,6 @@ fn attachment<'a>(
         let message = format!("volume '{}' is not attached to node '{node}'", volume.id);
         Error::new(ErrorKind::Conflict, message)
     })
-}
-
-fn refuse_options(options: &BTreeMap<String, serde_json::Value>) -> Result<()> {
-    match options.keys().next() {
-        None => Ok(()),
-        Some(name) => {
-            let message = format!("the memory backend has no option '{name}'");
-            Err(Error::new(ErrorKind::InvalidConfig, message).with("option", name))
-        }
-    }
 }
 
 fn node_capabilities() -> ProvisionerCapabilities {

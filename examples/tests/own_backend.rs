@@ -69,5 +69,5 @@ impl Data for Links {
 fn main() -> ExitCode {
     let capabilities = DirectoryVolumes::new("/", "ours").capabilities();
     let profile = Profile::new(capabilities).nodes(2).foreign().data();
-    run([suite("directory", profile, Directories)])
+    run([suite("directory", &profile, Directories)])
 }

@@ -43,17 +43,17 @@ fn suites(backend: &MemoryBackend) -> [Suite; 3] {
     let node = provisioner::Profile::new(Provisioner::capabilities(backend));
     let image = image_builder::Profile::new(ImageBuilder::capabilities(backend)).broken();
     [
-        volume_driver::suite("", volume, move || {
+        volume_driver::suite("", &volume, move || {
             let inner = volumes.clone();
             let beside = inner.in_namespace(inner.namespace());
             async move { memory::volume_subject(beside, |_| DryRun::new(inner.clone())).await }
         }),
-        provisioner::suite("", node, move || {
+        provisioner::suite("", &node, move || {
             let inner = nodes.clone();
             let beside = inner.in_namespace(inner.namespace());
             async move { memory::node_subject(beside, |_| DryRun::new(inner.clone())).await }
         }),
-        image_builder::suite("", image, move || {
+        image_builder::suite("", &image, move || {
             let inner = images.clone();
             let beside = inner.in_namespace(inner.namespace());
             async move { memory::image_subject(beside, |_| DryRun::new(inner.clone())).await }

@@ -298,12 +298,12 @@ impl Reasons {
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on = Suite::new(format!("volume::{name}")).on(fixture);
-    let reasons = Reasons { profile };
+    let reasons = Reasons { profile: profile.clone() };
     let on: SuiteOn<F> = create::cases(on, &reasons);
     let on = attach::cases(on, &reasons);
     let on = size::cases(on, &reasons);

@@ -1,9 +1,37 @@
 //! What the three traits share: how a backend is doing, and which of its
 //! things are meant.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Owner, RequestId};
+use crate::{Error, ErrorKind, Owner, RequestId, Result};
+
+/// Refuses options that a backend does not have, naming the nearest one it
+/// has. For the `options` of every spec.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`].
+///
+/// ```
+/// use flock_core::backend::check_options;
+///
+/// let options = [("disk-typ".to_owned(), "ssd".into())].into();
+/// let refused = check_options(&options, &["disk-type", "zone"]).unwrap_err();
+/// assert_eq!(refused.hints().next(), Some("did you mean 'disk-type'?"));
+/// ```
+pub fn check_options(options: &BTreeMap<String, serde_json::Value>, known: &[&str]) -> Result<()> {
+    let Some(name) = options.keys().find(|name| !known.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let error = Error::new(ErrorKind::InvalidConfig, format!("there is no option '{name}' here"))
+        .with("option", name);
+    let near = known.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+    Err(match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((likeness, near)) if likeness > 0.8 => error.hint(format!("did you mean '{near}'?")),
+        _ => error,
+    })
+}
 
 /// How a backend is doing, as its `check` found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

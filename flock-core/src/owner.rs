@@ -76,6 +76,22 @@ impl Owner {
         Self { namespace: namespace.into(), app: app.into(), request }
     }
 
+    /// Refuses an owner of another namespace than the backend's, so that
+    /// nothing is made that the backend would not list.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`].
+    pub fn require_namespace(&self, namespace: &str) -> Result<()> {
+        if self.namespace == namespace {
+            return Ok(());
+        }
+        let message = format!(
+            "the owner's namespace '{}' is not the backend's '{namespace}'",
+            self.namespace
+        );
+        Err(Error::new(ErrorKind::InvalidConfig, message).with("namespace", &self.namespace))
+    }
+
     /// The tag as names and values, for the backend to store.
     #[must_use]
     pub fn to_pairs(&self) -> [(&'static str, String); 3] {

@@ -522,7 +522,8 @@ async fn a_proxy_is_asked_in_the_servers_place() {
         let url = format!("http://{login}{}", proxy.address).parse().unwrap();
         Bench::with(move |options| options.proxy(ProxyChoice::Url(url::Url::clone(&url))))
     };
-    let fetched = through("u:p@").get("http://server.invalid/x").await.unwrap();
+    let bench = through("u:p@");
+    let fetched = bench.get("http://server.invalid/x").await.unwrap();
     assert_eq!(content(&fetched), b"http://server.invalid/x");
     let error = through("").get("http://server.invalid/x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);

@@ -1,4 +1,5 @@
 //! The merge, trap by trap: small tars in, the listing of the merged tar out.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -41,10 +42,10 @@ fn the_application_replaces_what_stands_under_the_target() {
         "5 755 0:0 @1000 var/",
         "5 755 0:0 @1000 var/www/",
         "5 750 0:0 @1000 var/www/html/",
-        "0 644 0:0 @1000 etc = plain",
         "0 644 0:0 @1000 var/www/html/index.php = new",
         "5 755 0:0 @1000 var/www/html/css/",
         "0 644 0:0 @1000 var/www/html/css/a.css = a",
+        "0 644 0:0 @1000 etc = plain",
     ];
     assert_eq!(listing(&packed(&tree)), want);
 }
@@ -141,9 +142,9 @@ fn leading_components_are_stripped() {
     tree.replace("var/www/html", app.layer(), &options, &Context::new()).unwrap();
     let want = [
         "5 705 33:34 @1000 var/www/html/",
-        "0 644 0:0 @1000 etc = plain",
         "0 644 33:34 @1000 var/www/html/a = 1",
         "1 644 33:34 @1000 var/www/html/b -> var/www/html/a",
+        "0 644 0:0 @1000 etc = plain",
     ];
     assert_eq!(listing(&packed(&tree))[2..], want);
 }
@@ -174,7 +175,7 @@ fn hard_links_inside_the_application_move_with_it() {
     let mut tree = base().tree();
     replace(&mut tree, "var/www/html", app().hardlink("b", "./css/a.css")).unwrap();
     let paths = paths(&tree);
-    assert_eq!(paths.last().unwrap(), "1 var/www/html/b -> var/www/html/css/a.css");
+    assert_eq!(paths[6], "1 var/www/html/b -> var/www/html/css/a.css");
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn applications_keep_inside_their_target() {
 fn symbolic_links_of_an_application_stay_as_they_are() {
     let mut tree = base().tree();
     replace(&mut tree, "var/www/html", app().symlink("out", "../../../../etc/shadow")).unwrap();
-    assert_eq!(paths(&tree).last().unwrap(), "2 var/www/html/out -> ../../../../etc/shadow");
+    assert_eq!(paths(&tree)[6], "2 var/www/html/out -> ../../../../etc/shadow");
 }
 
 #[test]
@@ -278,8 +279,8 @@ fn entries_after_a_symbolic_link_of_their_name() {
     let want = [
         "5 usr/",
         "5 usr/lib/",
-        "2 lib -> usr/lib",
         "0 usr/lib/a.so = a",
+        "2 lib -> usr/lib",
         "2 cfg -> /usr/lib",
         "1 b.so -> usr/lib/a.so",
         "0 f = instead",
@@ -337,10 +338,10 @@ fn large_ids_and_long_names_survive_a_move() {
     let again = Tree::new(layer(&packed(&tree)).unwrap(), &Context::new()).unwrap();
     for tree in [tree, again] {
         let entries: Vec<_> = tree.entries().map(Result::unwrap).collect();
-        let file = &entries[entries.len() - 2];
+        let file = &entries[3];
         assert_eq!((file.metadata.uid, file.metadata.gid), (3_000_000_000, 2_097_152));
         assert_eq!(file.path, format!("var/www/html/{long}").as_bytes());
-        let last = &entries[entries.len() - 1];
+        let last = &entries[4];
         assert_eq!(last.path, format!("var/www/html/{long}2").as_bytes());
         let target = link.as_bytes().to_vec();
         assert_eq!(last.kind, flock_core::rootfs::EntryKind::Symlink { target });
@@ -354,7 +355,7 @@ fn names_need_not_be_utf8() {
     replace(&mut tree, "var/www/html", Tar::new().member(&member)).unwrap();
     let paths = paths(&tree);
     assert!(paths.contains(&"0 caf\\xe9 = 1".to_owned()), "{paths:?}");
-    assert_eq!(paths.last().unwrap(), "0 var/www/html/caf\\xe9 = 1");
+    assert_eq!(paths[3], "0 var/www/html/caf\\xe9 = 1");
 }
 
 #[test]
@@ -383,7 +384,7 @@ fn whiteouts_hide_lower_layers_only() {
         .file("a/.wh..wh.plnk", "")
         .file("none/.wh.x", "");
     tree.overlay(upper.layer(), &Context::new()).unwrap();
-    let want = ["5 a/", "0 a/kept = 1", "5 b/", "0 saved = 1", "0 b/new = 2", "0 a/old = back"];
+    let want = ["5 a/", "0 a/kept = 1", "0 a/old = back", "5 b/", "0 b/new = 2", "0 saved = 1"];
     assert_eq!(paths(&tree), want);
 }
 
@@ -428,9 +429,9 @@ fn injected_files_replace_and_stay_inside() {
     tree.inject(file("root/.ssh/authorized_keys")).unwrap();
     let want = [
         "5 755 0:0 @1000 etc/",
-        "2 777 0:0 @1000 conf -> /../etc",
         "0 600 1:2 @1000 etc/resolv.conf = new",
         "0 600 1:2 @1000 etc/hostname = new",
+        "2 777 0:0 @1000 conf -> /../etc",
         "5 755 0:0 @1000 root/",
         "5 755 0:0 @1000 root/.ssh/",
         "0 600 1:2 @1000 root/.ssh/authorized_keys = new",

@@ -20,7 +20,11 @@ use tempfile::TempDir;
 /// Set for workers: what to do, the store's path, and the worker's name.
 const WORKER: &str = "FLOCK_STATE_WORKER";
 
+/// For leases that are let run out.
 const LEASE: Duration = Duration::from_millis(500);
+
+/// For leases that are not, however busy the machine.
+const LONG_LEASE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     if let Ok(job) = std::env::var(WORKER) {
@@ -140,7 +144,7 @@ async fn lead(store: SqliteStore, ctx: &Context, name: &str) -> Outcome {
     let store: Arc<dyn StateStore> = Arc::new(store);
     for _ in 0..4 {
         let (shared, leader) = (Arc::clone(&store), key("leader")?);
-        let held = HeldLease::acquire_when_free(shared, ctx, &leader, name, LEASE).await?;
+        let held = HeldLease::acquire_when_free(shared, ctx, &leader, name, LONG_LEASE).await?;
         let lease = held.lease();
         for _ in 0..5 {
             let write =

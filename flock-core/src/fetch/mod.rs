@@ -41,6 +41,8 @@
 //! or progress event.
 
 mod download;
+mod git;
+mod git_run;
 mod git_source;
 mod http;
 mod image;
@@ -64,6 +66,7 @@ use crate::cache::{Cache, CacheKey};
 use crate::progress::Level;
 use crate::{Context, Error, ErrorKind, Result};
 
+pub use self::git::GitCheckout;
 pub use self::git_source::{GitReference, GitSource};
 pub use self::image::ImageReference;
 pub use self::options::{Credential, FetchOptions, Platform, ProxyChoice};

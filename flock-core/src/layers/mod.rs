@@ -37,11 +37,13 @@
 //! A [`Policy`] says what happens around a call; [`Layer`] turns it into all
 //! three traits.
 
+mod dry_run;
 mod layer;
 mod limit;
 mod retry;
 mod timeout;
 
+pub use dry_run::{DryRun, Plan, Step};
 pub use layer::{Layer, Policy};
 pub use limit::{ConcurrencyLimit, Permits};
 pub use retry::{Retry, RetryPolicy};

@@ -216,8 +216,9 @@ fn random_fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image_builder::{ApplianceFormat, ImageSource, ImageSpec};
     use crate::memory::MemoryBackend;
-    use crate::{ListFilter, Provisioner};
+    use crate::{ImageBuilder, ListFilter, Provisioner};
 
     fn unavailable() -> Error {
         Error::new(ErrorKind::Unavailable, "down")
@@ -284,6 +285,68 @@ mod tests {
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "down");
+    }
+
+    /// A backend with an image, and a spec for four nodes of it.
+    async fn four_nodes() -> (MemoryBackend, DeploySpec) {
+        let backend = MemoryBackend::new();
+        let path = std::env::current_exe().unwrap();
+        let source = ImageSource::Appliance { path, format: ApplianceFormat::Raw };
+        let spec = ImageSpec::new(backend.owner("base"), "base", "1", source);
+        let image = backend.build(&Context::new(), &spec).await.unwrap();
+        let spec = DeploySpec::new(backend.owner("web"), image.id, ["d", "a", "c", "b"]);
+        (backend, spec)
+    }
+
+    #[tokio::test]
+    async fn of_a_deploy_only_what_failed_and_may_succeed_is_asked_for_again() {
+        let (inner, spec) = four_nodes().await;
+        inner.faults().fail_half_way(Operation::NodeCreate, 2);
+        inner.faults().lose_reply(Operation::NodeCreate, 3);
+        let full = Error::new(ErrorKind::QuotaExceeded, "full");
+        inner.faults().fail_nth(Operation::NodeCreate, 4, full);
+        let policy =
+            RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
+        let layered = Retry::new(inner.clone(), policy);
+        let deployment = layered.deploy(&Context::new(), &spec).await.unwrap();
+        let outcomes: Vec<_> = deployment
+            .nodes
+            .iter()
+            .map(|outcome| (outcome.name.as_str(), outcome.result.as_ref().err().map(Error::kind)))
+            .collect();
+        let wanted = [("d", None), ("a", None), ("c", None), ("b", Some(ErrorKind::QuotaExceeded))];
+        assert_eq!(outcomes, wanted);
+        let calls = inner.faults().calls();
+        let deploys = calls.iter().filter(|call| call.operation == Operation::NodeDeploy);
+        let asked: Vec<_> = deploys.map(|call| call.target.as_str()).collect();
+        assert_eq!(asked, ["d,a,c,b", "a,c"]);
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_half_made_node_is_not_forgotten() {
+        let (inner, mut spec) = four_nodes().await;
+        spec.names.truncate(1);
+        inner.faults().fail_half_way(Operation::NodeCreate, 1);
+        let down = unavailable();
+        inner.faults().fail_nth(Operation::NodeDeploy, 2, down.permanent());
+        let policy =
+            RetryPolicy { first_delay: Duration::from_millis(1), ..RetryPolicy::default() };
+        let deployment = Retry::new(inner, policy).deploy(&Context::new(), &spec).await.unwrap();
+        let outcome = &deployment.nodes[0];
+        assert!(outcome.result.is_err());
+        assert!(outcome.id.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_whose_reply_was_lost_is_done() {
+        let (inner, spec) = four_nodes().await;
+        let ctx = Context::new();
+        let nodes = inner.deploy(&ctx, &spec).await.unwrap().into_nodes().unwrap();
+        inner.faults().lose_reply(Operation::NodeDestroy, 1);
+        let layered = retry(&inner);
+        assert!(Provisioner::destroy(&layered, &ctx, &nodes[0].id).await.is_ok());
+        let again = Provisioner::destroy(&layered, &ctx, &nodes[0].id).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 
     #[test]

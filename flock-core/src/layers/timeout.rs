@@ -248,7 +248,8 @@ mod tests {
         inner.faults().stall(Operation::NodeList, 1);
         let ctx = Context::new();
         ctx.cancel();
-        let cancelled = limited(&inner).policy.around(&ctx, Operation::NodeList, |_| async {
+        let layered = limited(&inner);
+        let cancelled = layered.policy().around(&ctx, Operation::NodeList, |_| async {
             std::future::pending::<Result<()>>().await
         });
         assert_eq!(cancelled.await.unwrap_err().kind(), ErrorKind::Cancelled);

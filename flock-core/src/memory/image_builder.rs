@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::MemoryBackend;
 use super::faults::Fate;
 use super::world::{ImageRecord, Phase, taken};
-use super::{MemoryBackend, refuse_options};
+use crate::backend::check_options;
 use crate::image_builder::{
     Image, ImageBuilder, ImageCapabilities, ImageSource, ImageSpec, ImageStatus,
 };
@@ -79,8 +80,8 @@ impl ImageBuilder for MemoryBackend {
 impl MemoryBackend {
     async fn build_image(&self, ctx: &Context, spec: &ImageSpec, fate: Fate) -> Result<Image> {
         spec.validate(&self.settings.images)?;
-        refuse_options(&spec.options)?;
-        self.require_namespace(&spec.owner)?;
+        check_options(&spec.options, &[])?;
+        spec.owner.require_namespace(self.namespace())?;
         let size = self.source_size(&spec.source).await?;
         let (id, ready_at) = self.place_image(spec, size, fate)?;
         let named = |error: Error| error.with("image", id.as_str());

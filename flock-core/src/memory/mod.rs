@@ -12,7 +12,6 @@ mod provisioner;
 mod volume_driver;
 mod world;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,18 +215,6 @@ impl MemoryBackend {
         Instant::now() + self.settings.latency
     }
 
-    fn require_namespace(&self, owner: &Owner) -> Result<()> {
-        if owner.namespace == self.namespace() {
-            return Ok(());
-        }
-        let message = format!(
-            "the owner's namespace '{}' is not this backend's '{}'",
-            owner.namespace,
-            self.namespace()
-        );
-        Err(Error::new(ErrorKind::InvalidConfig, message))
-    }
-
     fn health(&self) -> Result<Health> {
         let state = self.world.lock();
         let endpoints = self.settings.hosts.iter().map(|host| {
@@ -259,16 +246,6 @@ fn attachment<'a>(
         let message = format!("volume '{}' is not attached to node '{node}'", volume.id);
         Error::new(ErrorKind::Conflict, message)
     })
-}
-
-fn refuse_options(options: &BTreeMap<String, serde_json::Value>) -> Result<()> {
-    match options.keys().next() {
-        None => Ok(()),
-        Some(name) => {
-            let message = format!("the memory backend has no option '{name}'");
-            Err(Error::new(ErrorKind::InvalidConfig, message).with("option", name))
-        }
-    }
 }
 
 fn node_capabilities() -> ProvisionerCapabilities {
@@ -308,5 +285,97 @@ fn volume_capabilities() -> VolumeCapabilities {
         max_size: Some(1 << 40),
         size_unit: 1 << 12,
         max_per_node: Some(8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::image_builder::{ImageSource, ImageSpec};
+    use crate::progress::{Level, ProgressEvent, ProgressReporter};
+    use crate::provisioner::{DeploySpec, NodeStatus};
+    use crate::{ImageBuilder, ListFilter, Provisioner};
+
+    async fn two_nodes(backend: &MemoryBackend) -> Vec<crate::provisioner::Node> {
+        let path = std::env::current_exe().unwrap();
+        let source = ImageSource::Appliance { path, format: ApplianceFormat::Raw };
+        let spec = ImageSpec::new(backend.owner("web"), "web", "1", source);
+        let ctx = Context::new();
+        let image = backend.build(&ctx, &spec).await.unwrap();
+        let spec = DeploySpec::new(backend.owner("web"), image.id, ["a", "b"]);
+        backend.deploy(&ctx, &spec).await.unwrap().into_nodes().unwrap()
+    }
+
+    #[derive(Default)]
+    struct Messages(Mutex<Vec<String>>);
+
+    impl ProgressReporter for Messages {
+        fn report(&self, event: ProgressEvent) {
+            if let ProgressEvent::Message { level: Level::Warning, text } = event {
+                self.0.lock().unwrap().push(text);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_complete_or_fails_unless_a_partial_one_will_do() {
+        let backend = MemoryBackend::new();
+        let nodes = two_nodes(&backend).await;
+        let down = nodes[0].host.clone().unwrap();
+        assert_ne!(nodes[1].host.as_ref(), Some(&down));
+        backend.set_host_down(&down, true);
+
+        let messages = Arc::new(Messages::default());
+        let ctx = Context::new().with_progress(messages.clone());
+        let failed = Provisioner::list(&backend, &ctx, &ListFilter::all()).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Unavailable);
+        assert_eq!(failed.context_value("endpoint"), Some(down.as_str()));
+        let partial = ListFilter::all().partial();
+        let rest = Provisioner::list(&backend, &ctx, &partial).await.unwrap();
+        assert_eq!(rest, [nodes[1].clone()]);
+        let told = messages.0.lock().unwrap().join("");
+        assert!(told.contains(&down), "{told}");
+        let health = Provisioner::check(&backend, &ctx).await.unwrap();
+        let broken = health.endpoints.iter().filter(|endpoint| endpoint.problem.is_some());
+        assert_eq!(broken.count(), 1);
+
+        backend.set_host_down(&down, false);
+        assert_eq!(Provisioner::list(&backend, &ctx, &partial).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn things_take_their_time_and_finish_without_being_watched() {
+        let backend = MemoryBackend::new();
+        let image = two_nodes(&backend).await.swap_remove(0).image.unwrap();
+        let backend = backend.with_latency(Duration::from_secs(10));
+        let spec = DeploySpec::new(backend.owner("web"), image, ["c"]);
+        let ctx = Context::new();
+        let one_second = tokio::time::timeout(Duration::from_secs(1), backend.deploy(&ctx, &spec));
+        assert!(one_second.await.is_err());
+        let status = async || {
+            let nodes = Provisioner::list(&backend, &ctx, &ListFilter::request(&spec.owner)).await;
+            nodes.unwrap()[0].status
+        };
+        assert_eq!(status().await, NodeStatus::Starting);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(status().await, NodeStatus::Running);
+    }
+
+    #[tokio::test]
+    async fn faults_happen_to_the_call_they_were_asked_for_and_once() {
+        let backend = MemoryBackend::new();
+        let ctx = Context::new();
+        let list = async || Provisioner::list(&backend, &ctx, &ListFilter::all()).await.is_ok();
+        assert!(list().await);
+        let error = Error::new(ErrorKind::PermissionDenied, "no");
+        backend.faults().fail_nth(Operation::NodeList, 2, error);
+        assert_eq!([list().await, list().await, list().await], [true, false, true]);
+        backend.faults().fail_half_way(Operation::NodeList, 1);
+        backend.faults().clear();
+        assert!(list().await);
+        assert_eq!(backend.faults().count(Operation::NodeList), 5);
+        assert_eq!(backend.faults().calls()[0].to_string(), "node.list ");
     }
 }

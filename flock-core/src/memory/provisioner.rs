@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::MemoryBackend;
 use super::faults::Fate;
 use super::world::{NodeRecord, Phase, State, taken};
-use super::{MemoryBackend, refuse_options};
+use crate::backend::check_options;
 use crate::image_builder::ImageStatus;
 use crate::progress::Level;
 use crate::provisioner::{
@@ -94,8 +95,8 @@ impl Provisioner for MemoryBackend {
 impl MemoryBackend {
     fn validate_deploy(&self, spec: &DeploySpec) -> Result<()> {
         spec.validate(&self.settings.nodes)?;
-        refuse_options(&spec.options)?;
-        self.require_namespace(&spec.owner)?;
+        check_options(&spec.options, &[])?;
+        spec.owner.require_namespace(self.namespace())?;
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
         if let Some(network) = spec.networks.first() {
             return invalid(format!("the memory backend has no network '{network}'"));

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::MemoryBackend;
 use super::faults::Fate;
 use super::world::{Phase, SnapshotRecord, State, VolumeRecord, taken};
-use super::{MemoryBackend, refuse_options};
+use crate::backend::check_options;
 use crate::provisioner::NodeStatus;
 use crate::volume_driver::{
     AttachOptions, Attachment, Snapshot, SnapshotSpec, Volume, VolumeCapabilities, VolumeDriver,
@@ -119,7 +120,7 @@ impl VolumeDriver for MemoryBackend {
         let target = format!("{volume} {}", spec.name);
         self.call(ctx, Operation::SnapshotCreate, target, async |fate: Fate| {
             spec.validate(&self.settings.volumes)?;
-            self.require_namespace(&spec.owner)?;
+            spec.owner.require_namespace(self.namespace())?;
             fate.pass()?;
             self.snapshot_now(volume, spec)
         })
@@ -188,8 +189,8 @@ impl MemoryBackend {
     /// it will be ready.
     fn place_volume(&self, spec: &VolumeSpec, fate: Fate) -> Result<(VolumeId, Instant)> {
         let size = spec.validate(&self.settings.volumes)?;
-        refuse_options(&spec.options)?;
-        self.require_namespace(&spec.owner)?;
+        check_options(&spec.options, &[])?;
+        spec.owner.require_namespace(self.namespace())?;
         let phase = match fate {
             Fate::HalfWay => Phase::settled(VolumeStatus::Failed),
             _ => Phase::towards(VolumeStatus::Creating, self.ready_at(), VolumeStatus::Ready),

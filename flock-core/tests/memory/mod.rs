@@ -69,7 +69,7 @@ pub(crate) async fn volume_subject<T: VolumeDriver + 'static>(
     let nodes = nodes(&backend).await?;
     let other = backend.in_namespace("other");
     let driver = Arc::new(layer(backend.clone()));
-    Ok(volume_driver::Subject::new(driver, backend.namespace(), nodes, "volume-0")
+    Ok(volume_driver::Subject::new(driver, backend.namespace(), nodes, "volume-0", "node-0")
         .with_foreign(Arc::new(layer(other)), "other")
         .with_faults(backend.faults().clone())
         .with_data(backend))

@@ -233,11 +233,11 @@ fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on: SuiteOn<F> = Suite::new(format!("image::{name}")).on(fixture);
-    let on = build::cases(on, &profile);
-    interrupted::cases(on, &profile).done()
+    let on = build::cases(on, profile);
+    interrupted::cases(on, profile).done()
 }

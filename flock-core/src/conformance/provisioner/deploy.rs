@@ -7,10 +7,14 @@ use super::super::{
     Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
 };
 use super::{Profile, Subject, unless};
-use crate::provisioner::{DeploySpec, Mount, MountSource, NodeStatus, PortMapping, Resources};
+use crate::provisioner::{
+    DeploySpec, Deployment, Mount, MountSource, NodeStatus, PortMapping, Resources,
+};
 use crate::{Context, Error, ErrorKind, Owner, RequestId};
 
 type S = Arc<Subject>;
+/// Puts something into a spec that may be excluded.
+type Ask = fn(&mut DeploySpec);
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile) -> SuiteOn<F> {
     let can = &why.capabilities;
@@ -35,7 +39,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile
         .case_unless(bounded, "too_many_nodes_are_unsupported", too_many_nodes)
         .case("what_is_supported_is_accepted", what_is_supported_is_accepted)
         .case_unless(ports, "ports_show", ports_show);
-    let twins: [(bool, &str, fn(&mut DeploySpec)); 6] = [
+    let twins: [(bool, &str, Ask); 6] = [
         (can.sizes, "size_is_unsupported", |spec| spec.size = Some("any".to_owned())),
         (can.resources, "resources_are_unsupported", |spec| spec.resources = one_cpu()),
         (can.ports, "ports_are_unsupported", |spec| spec.ports = vec![PortMapping::tcp(None, 80)]),
@@ -61,7 +65,7 @@ fn host_mount() -> Mount {
     Mount::new(MountSource::HostPath("/".into()), "/mnt")
 }
 
-async fn refused_without_effect(s: S, ask: fn(&mut DeploySpec)) -> Outcome {
+async fn refused_without_effect(s: S, ask: Ask) -> Outcome {
     let mut spec = s.spec(&["web"]);
     ask(&mut spec);
     expect_err(s.deploy(&spec).await, ErrorKind::Unsupported, "deploy")?;
@@ -115,7 +119,8 @@ async fn deploy_twice_is_the_same_node(s: S) -> Outcome {
 async fn deploy_twice_at_once_makes_one(s: S) -> Outcome {
     let (ctx, spec) = (Context::new(), s.spec(&["web"]));
     let (a, b) = tokio::join!(s.provisioner.deploy(&ctx, &spec), s.provisioner.deploy(&ctx, &spec));
-    let nodes = expect_one_made([a.and_then(|d| d.into_nodes()), b.and_then(|d| d.into_nodes())])?;
+    let nodes = [a, b].map(|answer| answer.and_then(Deployment::into_nodes));
+    let nodes = expect_one_made(nodes)?;
     let listed = s.list().await?;
     expect_eq(listed.len(), 1, "nodes listed")?;
     let same = nodes.iter().flatten().all(|node| node.id == listed[0].id);

@@ -235,12 +235,12 @@ fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on: SuiteOn<F> = Suite::new(format!("node::{name}")).on(fixture);
-    let on = deploy::cases(on, &profile);
-    let on = life::cases(on, &profile);
-    interrupted::cases(on, &profile).done()
+    let on = deploy::cases(on, profile);
+    let on = life::cases(on, profile);
+    interrupted::cases(on, profile).done()
 }

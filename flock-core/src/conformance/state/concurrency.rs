@@ -38,9 +38,10 @@ async fn updates(s: Arc<Subject>) -> Outcome {
     for _ in 0..TASKS {
         let s = Arc::clone(&s);
         tasks.spawn(async move {
-            for _ in 0..EACH {
+            for _ in 0..EACH / 2 {
                 let add = |old: Option<Count>| Ok(Some(Count(old.map_or(0, |old| old.0) + 1)));
                 s.store.update(&s.ctx, &key("count")?, None, add).await?;
+                while !add_one_slowly(&s).await? {}
             }
             Ok::<_, crate::Error>(())
         });
@@ -50,6 +51,19 @@ async fn updates(s: Arc<Subject>) -> Outcome {
     }
     let count = expect_some(s.store.load::<Count>(&s.ctx, &key("count")?).await?, "count")?;
     expect_eq(count.value, Count(TASKS * EACH), "count")
+}
+
+/// Lets the others go on between reading and writing; false if they wrote.
+async fn add_one_slowly(s: &Subject) -> Result<bool> {
+    let at = key("count")?;
+    let Some(old) = s.store.load::<Count>(&s.ctx, &at).await? else { return Ok(false) };
+    tokio::task::yield_now().await;
+    let new = Count(old.value.0 + 1);
+    match s.store.save(&s.ctx, &at, &new, Condition::Unchanged(old.revision), None).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Conflict => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn creates(s: Arc<Subject>) -> Outcome {

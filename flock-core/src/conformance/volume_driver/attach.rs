@@ -21,6 +21,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
         .case_unless(one, "attach_twice_is_the_same_attachment", attach_twice)
         .case_unless(one, "reattach_works", reattach_works)
         .case_unless(one, "attach_unknown_volume_is_not_found", attach_unknown)
+        .case("attach_to_unknown_node_is_not_found", attach_to_unknown_node)
         .case_unless(one, "detach_removes_the_attachment", detach_removes_the_attachment)
         .case_unless(one, "detach_twice_is_not_found", detach_twice_is_not_found)
         .case_unless(one, "detach_unknown_volume_is_not_found", detach_unknown)
@@ -72,6 +73,13 @@ async fn attach_unknown(s: S) -> Outcome {
     let (ctx, options) = (Context::new(), AttachOptions::default());
     let attached = s.driver.attach(&ctx, &s.unknown, s.node()?, &options).await;
     expect_err(attached, ErrorKind::NotFound, "attach of an unknown volume").map(drop)
+}
+
+async fn attach_to_unknown_node(s: S) -> Outcome {
+    let volume = s.create("data").await?;
+    let attached = s.attach(&volume, &s.unknown_node).await;
+    expect_err(attached, ErrorKind::NotFound, "attach to an unknown node")?;
+    s.expect_attached(&volume, &[]).await
 }
 
 async fn detach_removes_the_attachment(s: S) -> Outcome {

@@ -82,6 +82,8 @@ pub struct Subject {
     pub nodes: Vec<NodeId>,
     /// A valid id that no volume has.
     pub unknown: VolumeId,
+    /// A valid id that no node has.
+    pub unknown_node: NodeId,
     /// A driver for the same backend in another namespace, and that.
     pub foreign: Option<(Arc<dyn VolumeDriver>, String)>,
     /// Faults beneath the driver.
@@ -128,19 +130,21 @@ impl Data for crate::memory::MemoryBackend {
 }
 
 impl Subject {
-    /// A driver that works in this namespace, nodes to attach to, and a valid
-    /// id that no volume has.
+    /// A driver that works in this namespace, nodes to attach to, and valid
+    /// ids that no volume and no node has.
     pub fn new(
         driver: Arc<dyn VolumeDriver>,
         namespace: impl Into<String>,
         nodes: impl IntoIterator<Item = NodeId>,
         unknown: impl Into<VolumeId>,
+        unknown_node: impl Into<NodeId>,
     ) -> Self {
         Self {
             driver,
             namespace: namespace.into(),
             nodes: nodes.into_iter().collect(),
             unknown: unknown.into(),
+            unknown_node: unknown_node.into(),
             foreign: None,
             faults: None,
             data: None,
@@ -294,12 +298,12 @@ impl Reasons {
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on = Suite::new(format!("volume::{name}")).on(fixture);
-    let reasons = Reasons { profile };
+    let reasons = Reasons { profile: profile.clone() };
     let on: SuiteOn<F> = create::cases(on, &reasons);
     let on = attach::cases(on, &reasons);
     let on = size::cases(on, &reasons);

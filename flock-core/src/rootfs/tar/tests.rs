@@ -66,17 +66,19 @@ proptest! {
         path in prop::collection::vec(prop_oneof![1u8.., Just(b'/')], 1..400),
         kind in kind(),
         metadata in metadata(),
+        before in 0usize..600,
     ) {
         let mut path = path;
         if kind == EntryKind::Directory { path.push(b'/') } else { path.push(b'x') }
         let hardlink = match &kind { EntryKind::Hardlink { target } => target.clone(), _ => Vec::new() };
-        let mut out = Vec::new();
+        let mut out = vec![0; before];
         let spec = Spec { path: &path, kind: &kind, hardlink: &hardlink, metadata: &metadata, map: None };
         write_header(&mut out, &spec);
+        let out = &out[before..];
         prop_assert_eq!(out.len() % BLOCK, 0);
         let mut window = Window::new(4096);
         // The data itself is not there; only its length matters here.
-        let mut reader = Reader::new(out.as_slice(), &mut window, u64::MAX, 0, Vec::new());
+        let mut reader = Reader::new(out, &mut window, u64::MAX, 0, Vec::new());
         let member = reader.next().unwrap().unwrap();
         prop_assert_eq!(member.path, path);
         prop_assert_eq!(member.kind, kind);

@@ -167,5 +167,7 @@ fn extended(out: &mut Vec<u8>, path: &[u8], records: &[u8]) {
     header::seal(&mut block);
     out.extend_from_slice(&block);
     out.extend_from_slice(records);
-    out.resize(out.len().next_multiple_of(BLOCK), 0);
+    // What is in `out` already need not end at a block.
+    let padding = records.len().next_multiple_of(BLOCK) - records.len();
+    out.resize(out.len() + padding, 0);
 }

@@ -37,7 +37,7 @@ pub(crate) enum Step<'t> {
 /// Iterates over the entries of a [`Tree`].
 pub struct Entries<'t> {
     tree: &'t Tree,
-    next: usize,
+    next: Option<NodeId>,
     /// The first name of each inode, once it was passed.
     first: Vec<Option<NodeId>>,
     window: Window,
@@ -55,7 +55,7 @@ impl Tree {
     pub fn entries(&self) -> Entries<'_> {
         Entries {
             tree: self,
-            next: 0,
+            next: Some(NodeId::ROOT),
             first: vec![None; self.inodes.len()],
             window: Window::new(WINDOW),
             window_layer: MADE,
@@ -137,8 +137,8 @@ impl<'t> Entries<'t> {
     /// The next node, with the first name of its inode if that is another.
     fn advance(&mut self) -> Option<(NodeId, Option<NodeId>)> {
         loop {
-            let node = self.tree.nodes.at_or_after(self.next)?;
-            self.next = node.index() + 1;
+            let node = self.next?;
+            self.next = self.tree.nodes.following(node);
             if self.tree.is_stated(node) {
                 let first = &mut self.first[self.tree.nodes.given(node).inode as usize];
                 let before = *first;

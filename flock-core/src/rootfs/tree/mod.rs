@@ -136,9 +136,11 @@ impl std::fmt::Debug for InjectedFile {
 ///   appliance when it runs.
 ///
 /// # Order
-/// [`Tree::entries`] yields names in the order in which they were given
-/// first: the base's order, then the overlays', then the applications'.
-/// Parents come before children, and what a hard link points to before the
+/// [`Tree::entries`] yields each directory followed by everything in it, and
+/// siblings in the order in which their names were given first. So the base
+/// keeps its order if it was packed directory by directory, as nearly all are,
+/// and an unpacker that sets a directory's time when it leaves it, as GNU tar
+/// does, gets all times right. What a hard link points to comes before the
 /// link. The same calls with the same input give the same tree.
 ///
 /// After an error a tree is half changed and of no more use.

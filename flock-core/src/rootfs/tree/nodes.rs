@@ -38,6 +38,7 @@ pub(crate) struct Given {
 struct Node {
     parent: u32,
     first_child: u32,
+    last_child: u32,
     next_sibling: u32,
     /// The next node whose parent and name have the same hash.
     same_hash: u32,
@@ -50,8 +51,7 @@ struct Node {
     gone: bool,
 }
 
-/// All nodes, in the order in which their names were given. A parent stands
-/// before its children.
+/// All nodes, by age; a parent is older than its children.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
@@ -74,6 +74,7 @@ impl Nodes {
         nodes.nodes.push(Node {
             parent: 0,
             first_child: NONE,
+            last_child: NONE,
             next_sibling: NONE,
             same_hash: NONE,
             name: 0,
@@ -127,7 +128,8 @@ impl Nodes {
         self.nodes.push(Node {
             parent: parent.0,
             first_child: NONE,
-            next_sibling: self.nodes[parent.index()].first_child,
+            last_child: NONE,
+            next_sibling: NONE,
             same_hash,
             name: start,
             entry: given.entry,
@@ -137,9 +139,18 @@ impl Nodes {
             moved: given.moved,
             gone: false,
         });
-        self.nodes[parent.index()].first_child = id;
+        self.append(parent, id);
         self.live += 1;
         Ok(NodeId(id))
+    }
+
+    /// Makes `id` the last of the parent's children.
+    fn append(&mut self, parent: NodeId, id: u32) {
+        let last = std::mem::replace(&mut self.nodes[parent.index()].last_child, id);
+        match last {
+            NONE => self.nodes[parent.index()].first_child = id,
+            last => self.nodes[last as usize].next_sibling = id,
+        }
     }
 
     /// Removes a node and everything under it. The root stays.
@@ -155,6 +166,7 @@ impl Nodes {
     pub(crate) fn remove_children(&mut self, node: NodeId) {
         let mut pending = vec![self.nodes[node.index()].first_child];
         self.nodes[node.index()].first_child = NONE;
+        self.nodes[node.index()].last_child = NONE;
         while let Some(mut at) = pending.pop() {
             while at != NONE {
                 let child = &self.nodes[at as usize];
@@ -170,15 +182,19 @@ impl Nodes {
 
     /// Whether anything stands under the node.
     pub(crate) fn has_children(&self, node: NodeId) -> bool {
-        let mut at = self.nodes[node.index()].first_child;
+        self.living(self.nodes[node.index()].first_child).is_some()
+    }
+
+    /// The node itself, or the first sibling after it, that was not removed.
+    fn living(&self, mut at: u32) -> Option<NodeId> {
         while at != NONE {
-            let child = &self.nodes[at as usize];
-            if !child.gone {
-                return true;
+            let node = &self.nodes[at as usize];
+            if !node.gone {
+                return Some(NodeId(at));
             }
-            at = child.next_sibling;
+            at = node.next_sibling;
         }
-        false
+        None
     }
 
     /// What the node stands for.
@@ -216,12 +232,28 @@ impl Nodes {
         parts.join(&b'/')
     }
 
-    /// All nodes that were not removed, in order, beginning with the root.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> {
-        (0..).zip(&self.nodes).filter(|(_, node)| !node.gone).map(|(at, _)| NodeId(at))
+    /// The next node: a directory is followed by everything in it, siblings
+    /// stand in the order in which they came.
+    pub(crate) fn following(&self, node: NodeId) -> Option<NodeId> {
+        if let Some(child) = self.living(self.nodes[node.index()].first_child) {
+            return Some(child);
+        }
+        let mut at = node;
+        while at != NodeId::ROOT {
+            if let Some(sibling) = self.living(self.nodes[at.index()].next_sibling) {
+                return Some(sibling);
+            }
+            at = self.parent(at);
+        }
+        None
     }
 
-    /// The first node at or behind `index` that was not removed.
+    /// All nodes, each directory followed by everything in it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> {
+        std::iter::successors(Some(NodeId::ROOT), |node| self.following(*node))
+    }
+
+    /// The first node at or behind `index`, by age, that was not removed.
     pub(crate) fn at_or_after(&self, index: usize) -> Option<NodeId> {
         let rest = self.nodes.get(index..)?;
         let found = index + rest.iter().position(|node| !node.gone)?;

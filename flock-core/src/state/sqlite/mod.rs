@@ -106,7 +106,8 @@ impl SqliteConfig {
 /// at any moment leaves a sound file and no part of a transaction. Leases end
 /// by the machine's clock since boot, which nobody can set. Calls need a tokio
 /// runtime with time. If the file is removed or replaced while it is open, all
-/// calls fail with [`ErrorKind::Unavailable`].
+/// calls fail with [`ErrorKind::Unavailable`]; a new file counts revisions and
+/// tokens anew.
 ///
 /// The file is made with permissions for the user alone, as is its directory;
 /// records may tell more than others should know.

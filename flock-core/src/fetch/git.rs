@@ -1,0 +1,281 @@
+//! Commits of git repositories as plain tar files, by the `git` program: the
+//! user's credential helpers, SSH configuration and proxies work as always.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use super::git_run::{Git, Said};
+use super::git_source::{GitReference, GitSource};
+use super::{Fetcher, blocking};
+use crate::cache::{Cache, CacheKey, CacheLock};
+use crate::progress::{Level, Unit};
+use crate::{Context, Error, ErrorKind, Result};
+
+/// Every file is in the archive as it is in the commit: what the repository's
+/// own attributes leave out or rewrite is put back.
+const ATTRIBUTES: &str = "* -export-ignore -export-subst -filter\n";
+
+/// Where the fetched commit is in the temporary repository.
+const FETCHED: &str = "refs/flock/fetched";
+
+/// A commit of a git repository on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitCheckout {
+    /// A plain tar with every file of the commit, in the cache. Owners are 0,
+    /// modes 0644, 0755 or 0777 (links), times that of the commit.
+    pub tar: PathBuf,
+    /// The commit's full id.
+    pub commit: String,
+    /// Whether the tar was here already.
+    pub from_cache: bool,
+}
+
+impl Fetcher {
+    /// Brings a commit of a git repository to this machine as a plain tar.
+    ///
+    /// It asks the repository which commit a branch or tag is at, and fetches
+    /// that one commit without its history, unless the cache has it. With a
+    /// full commit id there is nothing to ask: what is in the cache needs no
+    /// network. Files that `export-ignore` would leave out are in; filters
+    /// such as Git LFS are not run, and submodules are not fetched: a warning
+    /// says so where a commit has either.
+    ///
+    /// It runs `git` (2.20 or later) without a shell, and so that it never
+    /// asks: a login comes from the user's credential helpers, an SSH agent or
+    /// key file, the options, or the URL, and is never in git's arguments.
+    /// Idempotent; cancel-safe.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Unsupported`]: there is no `git` program;
+    /// - [`ErrorKind::NotFound`]: no such repository, branch, tag or commit;
+    /// - [`ErrorKind::Unauthenticated`]: the server wants a login, or its SSH
+    ///   host key is not known;
+    /// - [`ErrorKind::Unavailable`]: it cannot be reached;
+    /// - [`ErrorKind::InvalidData`]: an untrusted certificate;
+    /// - [`ErrorKind::QuotaExceeded`]: a full disk;
+    /// - [`ErrorKind::InvalidConfig`]: a malformed reference;
+    /// - [`ErrorKind::Cancelled`], [`ErrorKind::Timeout`].
+    pub async fn checkout(&self, ctx: &Context, source: &GitSource) -> Result<GitCheckout> {
+        let ctx = &self.bounded(ctx);
+        ctx.check()?;
+        let run = async {
+            source.reference.checked()?;
+            if let GitReference::Commit(commit) = &source.reference
+                && let Some(found) = self.cached_commit(commit)?
+            {
+                return Ok(found);
+            }
+            self.checkout_by_git(ctx, source).await
+        };
+        run.await.map_err(|error: Error| {
+            error.operation("git.checkout").with("repository", source.shown())
+        })
+    }
+
+    fn cached_commit(&self, commit: &str) -> Result<Option<GitCheckout>> {
+        let tar = self.options().cache.lookup(&commit_key(commit))?;
+        let commit = commit.to_owned();
+        Ok(tar.map(|tar| GitCheckout { tar, commit, from_cache: true }))
+    }
+
+    async fn checkout_by_git(&self, ctx: &Context, source: &GitSource) -> Result<GitCheckout> {
+        let git = Git::new(self.options(), source)?;
+        let wanted = match &source.reference {
+            GitReference::Commit(commit) => Wanted { name: commit.clone(), commit: commit.clone() },
+            reference => advertised(&git, ctx, source, reference).await?,
+        };
+        if let Some(found) = self.cached_commit(&wanted.commit)? {
+            return Ok(found);
+        }
+        let task = ctx.task(format!("fetch {source}"), Unit::Items, Some(1));
+        let cache = self.options().cache.clone();
+        let url = source.url().to_owned();
+        let room = blocking(ctx, move |ctx| Room::open(&cache, &url, ctx)).await?;
+        // Whoever held the room before us may have brought it.
+        if let Some(found) = self.cached_commit(&wanted.commit)? {
+            task.skip("another call brought it");
+            return Ok(found);
+        }
+        let git = git.in_repository(&room.path);
+        let made = bring(&git, ctx, source, &wanted, &self.options().cache, &room.path).await;
+        let closed = blocking(&Context::new(), move |_| room.close()).await;
+        let found = made?;
+        closed?;
+        task.advance(1);
+        task.done();
+        self.prune_once(ctx).await;
+        Ok(found)
+    }
+}
+
+fn commit_key(commit: &str) -> CacheKey {
+    CacheKey::derived("git-tar", &[commit])
+}
+
+/// What to ask the server for.
+struct Wanted {
+    /// A full reference name, or a commit id.
+    name: String,
+    /// The commit that it stood for when we asked.
+    commit: String,
+}
+
+/// Asks the repository what the reference stands for.
+async fn advertised(
+    git: &Git,
+    ctx: &Context,
+    source: &GitSource,
+    reference: &GitReference,
+) -> Result<Wanted> {
+    // In the order of preference.
+    let names = match reference {
+        GitReference::Default => vec!["HEAD".to_owned()],
+        GitReference::Name(name) => vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")],
+        other => vec![other.to_string()],
+    };
+    let mut arguments = vec!["ls-remote".to_owned(), "--".to_owned(), source.url().to_owned()];
+    arguments.extend(names.iter().cloned());
+    // What an annotated tag points to is listed under this name.
+    arguments.extend(names.iter().map(|name| format!("{name}^{{}}")));
+    let listing = git.run(ctx, &arguments).await?;
+    let id_of = |name: &str| {
+        let mut lines = listing.lines().filter_map(|line| line.split_once('\t'));
+        lines.find(|(_, listed)| *listed == name).map(|(id, _)| id.to_owned())
+    };
+    for name in names {
+        if let Some(commit) = id_of(&format!("{name}^{{}}")).or_else(|| id_of(&name)) {
+            return Ok(Wanted { name, commit });
+        }
+    }
+    let message = match reference {
+        GitReference::Default => format!("{} is empty", source.shown()),
+        _ => format!("{} has no branch or tag '{reference}'", source.shown()),
+    };
+    Err(Error::new(ErrorKind::NotFound, message)
+        .hint("`git ls-remote` lists the branches and tags; a commit needs its full id"))
+}
+
+/// Fetches the commit and writes its tar.
+async fn bring(
+    git: &Git,
+    ctx: &Context,
+    source: &GitSource,
+    wanted: &Wanted,
+    cache: &Cache,
+    repository: &Path,
+) -> Result<GitCheckout> {
+    let format = if wanted.commit.len() == 64 { "sha256" } else { "sha1" };
+    let format = format!("--object-format={format}");
+    let path = repository.to_string_lossy();
+    // An empty template: no hooks or settings of the user come along.
+    git.run(ctx, &["init", "--quiet", "--bare", "--template=", &format, "--", &path]).await?;
+    let info = repository.join("info");
+    let attributes = info.join("attributes");
+    fs::create_dir_all(&info)
+        .and_then(|()| fs::write(&attributes, ATTRIBUTES))
+        .map_err(|error| Error::io("write", &attributes, error))?;
+    fetch(git, ctx, source, wanted).await?;
+    let peeled = format!("{FETCHED}^{{commit}}");
+    let found = git.run(ctx, &["rev-parse", "--verify", "--quiet", &peeled]).await?;
+    let commit = found.trim().to_owned();
+    warn_of_what_is_missing(git, ctx, source, &commit).await?;
+
+    let key = commit_key(&commit);
+    let writer = cache.insert(&key)?;
+    let output = writer.file().try_clone();
+    let output = output.map_err(|error| Error::io("write", writer.path(), error))?;
+    let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &commit];
+    git.run_into(ctx, &arguments, Stdio::from(output)).await?;
+    let tar = blocking(ctx, move |_| writer.commit()).await?;
+    Ok(GitCheckout { tar, commit, from_cache: false })
+}
+
+/// Fetches the one commit; with its history where the server cannot do less.
+async fn fetch(git: &Git, ctx: &Context, source: &GitSource, wanted: &Wanted) -> Result<()> {
+    let spec = format!("+{}:{FETCHED}", wanted.name);
+    let url = source.url();
+    let base = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+    let alone = [&base[..], &["--depth=1", "--", url, &spec]].concat();
+    let first = match git.run(ctx, &alone).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    match Said::of(&first) {
+        Said::NoShallow => {
+            let deep = [&base[..], &["--", url, &spec]].concat();
+            match git.run(ctx, &deep).await {
+                Err(error) if Said::of(&error) == Said::NoSuchObject => {}
+                other => return other.map(drop),
+            }
+        }
+        // Not every server gives a commit by its id: look in all there is.
+        Said::NoSuchObject if wanted.name == wanted.commit => {}
+        _ => return Err(first),
+    }
+    let all = ["--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+    git.run(ctx, &[&base[..], &all].concat()).await?;
+    let peeled = format!("{}^{{commit}}", wanted.commit);
+    let update = ["update-ref", FETCHED, &wanted.commit];
+    let known = git.run(ctx, &["rev-parse", "--verify", "--quiet", &peeled]).await;
+    if known.is_err() {
+        ctx.check()?;
+        let message = format!("{} has no commit {}", source.shown(), wanted.commit);
+        return Err(Error::new(ErrorKind::NotFound, message)
+            .hint("check the id; commits that no branch or tag leads to are removed in time"));
+    }
+    git.run(ctx, &update).await.map(drop)
+}
+
+async fn warn_of_what_is_missing(
+    git: &Git,
+    ctx: &Context,
+    source: &GitSource,
+    commit: &str,
+) -> Result<()> {
+    let modules = git.run(ctx, &["ls-tree", "--name-only", commit, "--", ".gitmodules"]).await?;
+    if !modules.is_empty() {
+        let text = format!("{source} has submodules, which are not included");
+        ctx.message(Level::Warning, text);
+    }
+    let attributes = ":(glob)**/.gitattributes";
+    let search = ["grep", "-q", "-F", "-e", "filter=lfs", commit, "--", attributes];
+    if git.succeeds(ctx, &search).await? {
+        let text = format!("{source} has files in Git LFS: their pointers are included, not they");
+        ctx.message(Level::Warning, text);
+    }
+    Ok(())
+}
+
+/// The directory of the cache where a repository is while its commit is
+/// brought. Locked by URL, so what is found there is a killed run's leftover.
+struct Room {
+    path: PathBuf,
+    _lock: CacheLock,
+}
+
+impl Room {
+    fn open(cache: &Cache, url: &str, ctx: &Context) -> Result<Self> {
+        let key = CacheKey::derived("git", &[url]);
+        let lock = cache.lock(&key, ctx)?;
+        let parent = std::path::absolute(cache.dir().join("git"))
+            .map_err(|error| Error::io("find", cache.dir(), error))?;
+        let path = parent.join(key.as_str());
+        remove(&path)?;
+        fs::create_dir_all(&parent).map_err(|error| Error::io("create", &parent, error))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    fn close(self) -> Result<()> {
+        remove(&self.path)
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -273,7 +273,7 @@ impl Said {
                 "returned error: 401",
             ],
         ),
-        (Self::Refused, &["returned error: 403", "access denied", "permission denied"]),
+        (Self::Refused, &["returned error: 403", "permission denied"]),
         (Self::Certificate, &["certificate"]),
         (
             Self::NoSuchRepository,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::fetch_support::{Reply, Server, options};
 use super::{Daemon, case, free_port};
 
-pub fn cases() -> Vec<Trial> {
+pub(crate) fn cases() -> Vec<Trial> {
     let git = &["git"];
     vec![
         case("git", git, "every_kind_of_reference", every_kind_of_reference),

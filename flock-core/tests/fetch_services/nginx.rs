@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use super::fetch_support::{noise, options};
 use super::{Daemon, case, free_port};
 
-pub fn cases() -> Vec<Trial> {
+pub(crate) fn cases() -> Vec<Trial> {
     vec![
         case("nginx", &["nginx"], "a_download_is_resumed", a_download_is_resumed),
         case("nginx", &["nginx", "openssl"], "only_a_trusted_certificate_will_do", certificates),
@@ -22,8 +22,8 @@ fn nginx(dir: &Path, port: u16, tls: bool) -> Daemon {
     let shown = dir.display();
     let listen = match tls {
         true => format!(
-            "listen 127.0.0.1:{port} ssl; ssl_certificate {shown}/cert.pem; \
-             ssl_certificate_key {shown}/key.pem;"
+            "listen 127.0.0.1:{port} ssl; ssl_certificate {shown}/server-cert.pem; \
+             ssl_certificate_key {shown}/server-key.pem;"
         ),
         false => format!("listen 127.0.0.1:{port};"),
     };
@@ -75,35 +75,32 @@ async fn a_download_is_resumed() {
     assert!(log.contains("\" 206 "), "{log}");
 }
 
-async fn certificates() {
-    let dir = tempfile::tempdir().unwrap();
+/// Makes a key and a certificate, self-signed unless told otherwise.
+fn openssl(dir: &Path, name: &str, more: &[&str]) {
     let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .arg("-keyout")
-        .arg(dir.path().join("key.pem"))
-        .arg("-out")
-        .arg(dir.path().join("cert.pem"))
+        .current_dir(dir)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-keyout", &format!("{name}-key.pem"), "-out", &format!("{name}-cert.pem")])
+        .args(more)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+async fn certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    openssl(dir.path(), "ca", &["-subj", "/CN=test authority"]);
+    let issued = ["-CA", "ca-cert.pem", "-CAkey", "ca-key.pem", "-subj", "/CN=localhost"];
+    let extensions =
+        ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE"];
+    openssl(dir.path(), "server", &[issued.as_slice(), &extensions].concat());
     let port = free_port();
     let _nginx = nginx(dir.path(), port, true);
     std::fs::write(dir.path().join("www/base.tar"), "tar").unwrap();
     let fetch = |name: &str, trusted: bool| {
         let mut options = options(dir.path());
         if trusted {
-            options = options.ca_file(dir.path().join("cert.pem"));
+            options = options.ca_file(dir.path().join("ca-cert.pem"));
         }
         let source: Source = format!("https://{name}:{port}/base.tar").parse().unwrap();
         async move { Fetcher::new(options).fetch(&Context::new(), &source, None).await }

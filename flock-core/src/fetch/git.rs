@@ -41,7 +41,7 @@ impl Fetcher {
     /// such as Git LFS are not run, and submodules are not fetched: a warning
     /// says so where a commit has either.
     ///
-    /// It runs `git` (2.20 or later) without a shell, and so that it never
+    /// It runs `git` (2.31 or later) without a shell, and so that it never
     /// asks: a login comes from the user's credential helpers, an SSH agent or
     /// key file, the options, or the URL, and is never in git's arguments.
     /// Idempotent; cancel-safe.

@@ -5,6 +5,8 @@
 //! front of its name; it fails where `FLOCK_TEST_REQUIRE` (a comma list of
 //! `git`, `registry`, `nginx`) names it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail so")]
+
 mod fetch_support;
 #[path = "fetch_services/git.rs"]
 mod git;

@@ -125,7 +125,7 @@ impl Git {
         let (out, err) = (group.0.stdout.take(), group.0.stderr.take());
         let work = async {
             let (printed, said) = tokio::try_join!(read(out), read(err))?;
-            let status = group.0.wait().await.map_err(|source| lost(source.into()))?;
+            let status = group.0.wait().await.map_err(lost)?;
             Ok((status, printed, said))
         };
         ctx.run(work).await

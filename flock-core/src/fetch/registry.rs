@@ -153,8 +153,8 @@ impl Registry {
         // A login does not travel in the clear, unless the registry itself
         // was allowed to be spoken to so.
         let secure = url.scheme() == "https" || is_loopback(&url);
-        let allowed = url.scheme() == "http" && self.base.scheme() == "http";
-        if !secure && !(allowed && url.host_str() == self.base.host_str()) {
+        let allowed = self.base.scheme() == "http" && url.host_str() == self.base.host_str();
+        if !(secure || allowed) {
             return Err(nonsense("its tokens are handed out without HTTPS"));
         }
         let scope = format!("repository:{}:pull", self.repository);

@@ -173,8 +173,11 @@ async fn a_branch_that_moved() {
     let repository = bench.repository();
     let before = bench.get(&repository.url(), "main").await.unwrap();
     let moved = repository.commit("index.php", "two");
+    let leftover = bench.dir.path().join("cache/git/git-of-a-killed-run");
+    std::fs::create_dir_all(leftover.join("objects")).unwrap();
     let after = bench.get(&repository.url(), "main").await.unwrap();
     assert_eq!((after.commit, after.from_cache), (moved, false));
+    assert!(!leftover.exists());
     assert_eq!(text_of(&before.tar, "index.php"), "one");
     assert_eq!(text_of(&after.tar, "index.php"), "two");
 }

@@ -14,6 +14,7 @@ pub mod owner;
 pub mod progress;
 pub mod provisioner;
 pub mod secret;
+pub mod state;
 pub mod volume_driver;
 
 pub use backend::{Endpoint, Health, ListFilter};

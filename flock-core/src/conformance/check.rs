@@ -89,6 +89,7 @@ pub fn ensure(condition: bool, otherwise: impl Into<String>) -> Outcome {
 /// # Errors
 /// Both values, at the caller's line.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "a case compares what a call gives")]
 pub fn expect_eq<A, B>(got: A, wanted: B, what: &str) -> Outcome
 where
     A: PartialEq<B> + fmt::Debug,

@@ -6,13 +6,12 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
-//! use flock_core::conformance;
-//! use flock_core::state::MemoryStore;
+//! use flock_core::conformance::{self, state::Options};
+//! use flock_core::state::{MemoryStore, StateStore};
 //!
 //! fn main() -> ExitCode {
-//!     conformance::main([conformance::state::suite("memory", || async {
-//!         Ok(conformance::state::Subject::new(Arc::new(MemoryStore::new())))
-//!     })])
+//!     let open = |_name| async { Ok(Arc::new(MemoryStore::new()) as Arc<dyn StateStore>) };
+//!     conformance::main([conformance::state::suite("memory", Options::default(), open)])
 //! }
 //! ```
 //!
@@ -24,7 +23,7 @@
 //! What cannot run is shown as *ignored*, with the reason behind its name,
 //! and never as passed:
 //!
-//! - a case that the subject's capabilities exclude, see [`Suite::case_unless`];
+//! - a case that the subject's capabilities exclude, see [`SuiteOn::case_unless`];
 //! - a suite whose service is missing on this machine, see [`Suite::needs`].
 //!   Where [`REQUIRE`] names the service, its cases fail instead.
 

@@ -1,0 +1,141 @@
+//! Small numbers that no two owners share: host indexes, ports, slots.
+
+use serde::{Deserialize, Serialize};
+
+use super::ext::{again, fenced, pauses};
+use super::{
+    Condition, Key, Lease, Prefix, Record, StateRecord, StateStore, StateStoreExt, Transaction,
+};
+use crate::{Context, Error, ErrorKind, Result};
+
+/// The numbers from 0 up to a pool's size, each owned by at most one owner,
+/// each owner with at most one.
+///
+/// The pool is the records below its key: `by-index/<number>` with the owner
+/// and `by-owner/<owner>` with the number, always written together.
+///
+/// ```
+/// use flock_core::Context;
+/// use flock_core::state::{Key, MemoryStore, StateStoreExt};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let (store, ctx) = (MemoryStore::new(), Context::new());
+/// let hosts = Key::new("indexes/hosts")?;
+/// let pool = store.index_pool(&hosts, 254);
+/// assert_eq!(pool.allocate(&ctx, "web", None).await?, 0);
+/// assert_eq!(pool.allocate(&ctx, "db", None).await?, 1);
+/// assert_eq!(pool.allocate(&ctx, "web", None).await?, 0);
+/// pool.release(&ctx, "web", None).await?;
+/// assert_eq!(pool.allocate(&ctx, "cache", None).await?, 0);
+/// # Ok::<(), flock_core::Error>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct IndexPool<'s, S: ?Sized> {
+    store: &'s S,
+    key: Key,
+    size: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Slot {
+    index: u32,
+    owner: String,
+}
+
+impl StateRecord for Slot {
+    const VERSION: u32 = 1;
+}
+
+impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
+    pub(super) fn new(store: &'s S, key: Key, size: u32) -> Self {
+        Self { store, key, size }
+    }
+
+    /// The owner's number: the one it has, or the lowest that is free.
+    /// Idempotent for an owner.
+    ///
+    /// # Errors
+    /// [`ErrorKind::QuotaExceeded`] if all numbers are taken;
+    /// [`ErrorKind::InvalidConfig`] if the owner's name is empty or too long;
+    /// those of [`StateStore::list`] and [`StateStore::commit`].
+    pub async fn allocate(&self, ctx: &Context, owner: &str, fence: Option<&Lease>) -> Result<u32> {
+        let by_owner = self.by_owner(owner)?;
+        let mut pauses = pauses();
+        loop {
+            if let Some(slot) = self.store.load::<Slot>(ctx, &by_owner).await? {
+                return Ok(slot.value.index);
+            }
+            let index = self.lowest_free(ctx).await?;
+            let slot = Slot { index, owner: owner.to_owned() }.to_document()?;
+            let transaction = Transaction::new()
+                .put(by_owner.clone(), slot.clone(), Condition::Absent)
+                .put(self.by_index(index)?, slot, Condition::Absent);
+            match self.store.commit(ctx, &fenced(transaction, fence)).await {
+                Ok(_) => return Ok(index),
+                Err(error) => again(ctx, error, &mut pauses).await?,
+            }
+        }
+    }
+
+    /// Gives the owner's number back. Idempotent.
+    ///
+    /// # Errors
+    /// Those of [`StateStore::get`] and [`StateStore::commit`].
+    pub async fn release(&self, ctx: &Context, owner: &str, fence: Option<&Lease>) -> Result<()> {
+        let by_owner = self.by_owner(owner)?;
+        let mut pauses = pauses();
+        while let Some(slot) = self.store.load::<Slot>(ctx, &by_owner).await? {
+            let transaction = Transaction::new()
+                .delete(by_owner.clone(), Condition::Unchanged(slot.revision))
+                .delete(self.by_index(slot.value.index)?, Condition::Any);
+            match self.store.commit(ctx, &fenced(transaction, fence)).await {
+                Ok(_) => break,
+                Err(error) => again(ctx, error, &mut pauses).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers that are taken, with their owners, in order.
+    ///
+    /// # Errors
+    /// Those of [`StateStore::list`]; [`ErrorKind::InvalidData`] if there is
+    /// something else below the pool's key.
+    pub async fn taken(&self, ctx: &Context) -> Result<Vec<(u32, String)>> {
+        let slots = self.store.load_all::<Slot>(ctx, &self.indexes()?).await?;
+        Ok(slots.into_iter().map(|slot| (slot.value.index, slot.value.owner)).collect())
+    }
+
+    async fn lowest_free(&self, ctx: &Context) -> Result<u32> {
+        let taken = self.store.list(ctx, &self.indexes()?).await?.records;
+        // The keys are sorted by number, so the first gap is the lowest.
+        let number = |record: &Record| record.key.name().parse::<u32>().ok();
+        let mut free = 0;
+        for index in taken.iter().filter_map(number) {
+            if index != free {
+                break;
+            }
+            free += 1;
+        }
+        if free < self.size {
+            return Ok(free);
+        }
+        let what = format!("all {} numbers of '{}' are taken", self.size, self.key);
+        Err(Error::new(ErrorKind::QuotaExceeded, what).with("pool", self.key.as_str()))
+    }
+
+    fn indexes(&self) -> Result<Prefix> {
+        Ok(self.key.child("by-index")?.below())
+    }
+
+    /// As wide as the widest number, so that the keys sort by number.
+    fn by_index(&self, index: u32) -> Result<Key> {
+        self.key.child("by-index")?.child(&format!("{index:010}"))
+    }
+
+    fn by_owner(&self, owner: &str) -> Result<Key> {
+        self.key.child("by-owner")?.child(owner)
+    }
+}

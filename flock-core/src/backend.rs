@@ -86,7 +86,7 @@ pub struct ListFilter {
     pub request: Option<RequestId>,
     /// Leave out what is on places that cannot be asked now, and tell each of
     /// them as a warning. Without it, such a place makes the call fail with
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    /// [`ErrorKind::Unavailable`].
     pub partial: bool,
 }
 

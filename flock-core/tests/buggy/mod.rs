@@ -1,18 +1,20 @@
 //! The memory backend with a mistake in it that real backends make.
 
 use async_trait::async_trait;
-use flock_core::image_builder::{Image, ImageCapabilities, ImageSource, ImageSpec, ImageStatus};
+use flock_core::image_builder::{
+    ApplianceFormat, Image, ImageBuilderExt, ImageCapabilities, ImageSource, ImageSpec, ImageStatus,
+};
 use flock_core::memory::MemoryBackend;
 use flock_core::provisioner::{
     DeploySpec, Deployment, Node, NodeOutcome, NodeStatus, ProvisionerCapabilities, StopOptions,
 };
 use flock_core::volume_driver::{
-    AttachOptions, Attachment, Snapshot, SnapshotSpec, Volume, VolumeCapabilities, VolumeSpec,
-    VolumeStatus,
+    AttachOptions, Attachment, Snapshot, SnapshotSpec, Volume, VolumeCapabilities, VolumeDriverExt,
+    VolumeSpec, VolumeStatus,
 };
 use flock_core::{
-    Context, ErrorKind, Health, ImageBuilder, ImageId, ListFilter, NodeId, Owner, Provisioner,
-    RequestId, Result, SnapshotId, VolumeDriver, VolumeId,
+    Context, Error, ErrorKind, Health, ImageBuilder, ImageId, ListFilter, NodeId, Owner,
+    Provisioner, RequestId, Result, SnapshotId, VolumeDriver, VolumeId,
 };
 
 /// The mistake.
@@ -125,8 +127,7 @@ impl VolumeDriver for Buggy {
         sent.owner = self.owner(&spec.owner);
         let mut created = self.inner.create(&self.context(ctx), &sent).await;
         if self.takes(&created) {
-            let all = VolumeDriver::list(&self.inner, ctx, &ListFilter::all()).await?;
-            return Ok(all.into_iter().find(|volume| volume.name == spec.name).unwrap());
+            return VolumeDriverExt::find(&self.inner, ctx, &spec.name).await;
         }
         if let (Ok(volume), Bug::TellsTheSizeAskedFor) = (&mut created, self.bug) {
             volume.size = spec.size;
@@ -332,15 +333,13 @@ impl ImageBuilder for Buggy {
             Ok(_) => false,
         };
         if hides {
-            sent.source = ImageSource::Appliance {
-                path: std::env::current_exe().unwrap(),
-                format: flock_core::image_builder::ApplianceFormat::Tar,
-            };
+            let path = std::env::current_exe()
+                .map_err(|error| Error::io("find", "this program".as_ref(), error))?;
+            sent.source = ImageSource::Appliance { path, format: ApplianceFormat::Tar };
         }
         let built = self.inner.build(&self.context(ctx), &sent).await;
         if self.takes(&built) {
-            let all = ImageBuilder::list(&self.inner, ctx, &ListFilter::all()).await?;
-            return Ok(all.into_iter().find(|image| image.name == spec.name).unwrap());
+            return ImageBuilderExt::find(&self.inner, ctx, &spec.name, &spec.version).await;
         }
         built
     }

@@ -1,5 +1,8 @@
 //! Appliances: a base and its applications as one root file system in a file.
 
+mod build;
+mod sources;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +12,10 @@ use serde::Serialize;
 use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location};
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
-use crate::settings::{Settings, Source};
+use crate::settings::Settings;
 use crate::{Error, ErrorKind, Result};
+
+pub use build::build;
 
 /// The most that may be in an appliance unless its configuration says
 /// otherwise, in bytes before compression: 64 GiB.
@@ -41,8 +46,6 @@ pub struct BuildRequest {
     pub output: PathBuf,
     /// Whether a file that is there may be replaced.
     pub force: bool,
-    /// The directory for temporary files.
-    pub tmpdir: PathBuf,
     /// The directory for downloads and unpacked bases.
     pub cache_dir: PathBuf,
     /// How long a download may be used without asking its server.
@@ -50,6 +53,13 @@ pub struct BuildRequest {
     pub cache_max_age: Duration,
     /// How many threads compress.
     pub threads: NonZeroUsize,
+    /// Whether the appliance is safe on the disk before it gets its name.
+    /// Without it a loss of power, though not of the process, may leave an
+    /// incomplete one.
+    pub sync: bool,
+    /// `SOURCE_DATE_EPOCH` in seconds, see
+    /// [`TreeOptions`](crate::rootfs::TreeOptions).
+    pub source_date_epoch: Option<i64>,
 }
 
 impl BuildRequest {
@@ -81,10 +91,11 @@ impl BuildRequest {
             compression,
             output: here.join(format!("{}.tar{}", app.name, compression.extension())),
             force: false,
-            tmpdir: tmpdir(build.tmpdir.as_deref(), here, settings),
             cache_dir: settings.cache_dir.value.clone(),
             cache_max_age: settings.cache_max_age.value,
             threads: settings.threads.value,
+            sync: true,
+            source_date_epoch: None,
         })
     }
 
@@ -112,6 +123,20 @@ impl BuildRequest {
         self
     }
 
+    /// The same request, which waits for the disk or does not.
+    #[must_use]
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// The same request with this `SOURCE_DATE_EPOCH`.
+    #[must_use]
+    pub fn source_date_epoch(mut self, seconds: Option<i64>) -> Self {
+        self.source_date_epoch = seconds;
+        self
+    }
+
     /// Checks what can be checked without fetching or writing anything: the
     /// local inputs are there, the output is not, its directory is.
     ///
@@ -132,7 +157,6 @@ impl BuildRequest {
                 exists(path)?;
             }
         }
-        exists(&self.tmpdir)?;
         self.check_output()
     }
 
@@ -181,14 +205,6 @@ fn inject_within(inject: &InjectConfig, directory: &Path) -> InjectConfig {
         }
     }
     inject
-}
-
-/// The configuration's directory, unless a flag or a variable names another.
-fn tmpdir(configured: Option<&Path>, directory: &Path, settings: &Settings) -> PathBuf {
-    match (&settings.tmpdir.source, configured) {
-        (Source::Flag { .. } | Source::Env { .. }, _) | (_, None) => settings.tmpdir.value.clone(),
-        (_, Some(configured)) => directory.join(configured),
-    }
 }
 
 /// An appliance that was built.

@@ -1,5 +1,6 @@
 //! Downloads from servers that cut, stall, lie and change their minds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail so")]
 #![cfg(feature = "fetch")]
 
 mod fetch_support;

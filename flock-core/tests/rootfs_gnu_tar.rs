@@ -225,7 +225,7 @@ fn make_base(root: &Path) {
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let ping = file(root.join("bin/ping"), "ping", 0o755);
     setxattr(&ping, "security.capability", &capability, XattrFlags::empty()).unwrap();
-    setxattr(&root.join("srv"), "user.note", b"a=b\0\xff", XattrFlags::empty()).unwrap();
+    setxattr(root.join("srv"), "user.note", b"a=b\0\xff", XattrFlags::empty()).unwrap();
     setxattr(&ping, "user.a=b%", b"", XattrFlags::empty()).unwrap();
     // Hard links on both sides of the target's edge, and one to a symlink.
     let old = file(root.join("var/www/html/old/page"), "page", 0o640);
@@ -240,7 +240,7 @@ fn make_base(root: &Path) {
     sparse(&root.join("srv/sparse"));
     fs::hard_link(root.join("srv/sparse"), root.join("var/www/html/a-sparse")).unwrap();
     let mode = Mode::from_raw_mode(0o620);
-    let node = |name: &str, kind, dev| mknodat(CWD, &root.join(name), kind, mode, dev).unwrap();
+    let node = |name: &str, kind, dev| mknodat(CWD, root.join(name), kind, mode, dev).unwrap();
     node("srv/tty", FileType::CharacterDevice, makedev(204, 64));
     node("srv/disk", FileType::BlockDevice, makedev(259, 70_000));
     node("srv/fifo", FileType::Fifo, 0);

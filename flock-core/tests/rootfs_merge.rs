@@ -477,6 +477,47 @@ fn both_ways_to_write_give_the_same_bytes() {
 }
 
 #[test]
+fn a_directory_becomes_entries_in_the_order_of_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("b")).unwrap();
+    std::fs::write(at("b/file"), "1").unwrap();
+    std::fs::hard_link(at("b/file"), at("c")).unwrap();
+    std::os::unix::fs::symlink("b/file", at("a")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    let from_directory = || Layer::from_directory(dir.path(), &Context::new()).unwrap();
+    let mut tree = base().tree();
+    let (options, ctx) = (ReplaceOptions::default().with_owner(7, 8), Context::new());
+    tree.replace("srv", from_directory(), &options, &ctx).unwrap();
+    let want =
+        ["5 srv/", "2 srv/a -> b/file", "5 srv/b/", "0 srv/b/file = 1", "1 srv/c -> srv/b/file"];
+    assert_eq!(paths(&tree)[5..], want);
+    assert_eq!(tree.lookup("srv/a").unwrap().unwrap().metadata.uid, 7);
+
+    // A file that grows behind the index is noticed, not cut off.
+    std::fs::write(at("b/file"), "longer").unwrap();
+    let error = TarSink::new(Vec::new()).write(&tree, &ctx).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let error = Layer::from_directory(&at("c"), &ctx).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn a_base_that_shrinks_under_the_sink_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("base.tar");
+    std::fs::write(&path, Tar::new().file("big", &"x".repeat(300_000)).end()).unwrap();
+    let ctx = Context::new();
+    let layer = Layer::from_tar(&path, std::fs::File::open(&path).unwrap(), &ctx).unwrap();
+    let tree = Tree::new(layer, &ctx).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(200_000).unwrap();
+    let output = std::fs::File::create(dir.path().join("out.tar")).unwrap();
+    let error = TarSink::to_file(output).write(&tree, &ctx).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(error.to_string().contains("base.tar"), "{error}");
+}
+
+#[test]
 fn what_is_no_archive_says_so() {
     let page = b"\n<!DOCTYPE HTML><html><body>404</body></html>".repeat(20);
     let error = layer(&page).unwrap_err();

@@ -10,7 +10,7 @@ use super::git_source::{GitReference, GitSource};
 use super::{Fetcher, blocking};
 use crate::cache::{Cache, CacheKey, CacheLock};
 use crate::progress::{Level, Unit};
-use crate::{Context, Error, ErrorKind, Result};
+use crate::{Context, Error, ErrorKind, Result, lockfile};
 
 /// Every file is in the archive as it is in the commit: what the repository's
 /// own attributes leave out or rewrite is put back.
@@ -41,7 +41,7 @@ impl Fetcher {
     /// such as Git LFS are not run, and submodules are not fetched: a warning
     /// says so where a commit has either.
     ///
-    /// It runs `git` (2.20 or later) without a shell, and so that it never
+    /// It runs `git` (2.31 or later) without a shell, and so that it never
     /// asks: a login comes from the user's credential helpers, an SSH agent or
     /// key file, the options, or the URL, and is never in git's arguments.
     /// Idempotent; cancel-safe.
@@ -260,15 +260,30 @@ impl Room {
         let lock = cache.lock(&key, ctx)?;
         let parent = std::path::absolute(cache.dir().join("git"))
             .map_err(|error| Error::io("find", cache.dir(), error))?;
+        fs::create_dir_all(&parent).map_err(|error| Error::io("create", &parent, error))?;
         let path = parent.join(key.as_str());
         remove(&path)?;
-        fs::create_dir_all(&parent).map_err(|error| Error::io("create", &parent, error))?;
+        remove_leftovers(cache, &parent)?;
         Ok(Self { path, _lock: lock })
     }
 
     fn close(self) -> Result<()> {
         remove(&self.path)
     }
+}
+
+/// Removes the rooms of killed runs: those that nobody holds the lock of.
+fn remove_leftovers(cache: &Cache, parent: &Path) -> Result<()> {
+    let read = |error| Error::io("read", parent, error);
+    for entry in fs::read_dir(parent).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let lock = cache.dir().join("locks").join(entry.file_name());
+        let held = lockfile::try_lock(&lock, 0o600);
+        if held.map_err(|error| Error::io("lock", &lock, error))?.is_some() {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -36,6 +36,8 @@ const REPOSITORY_VARIABLES: [&str; 9] = [
 
 /// How to run git for one source.
 pub(super) struct Git {
+    /// The address for messages.
+    shown: String,
     repository: Option<PathBuf>,
     /// Settings, given by the environment: arguments are seen by everybody.
     settings: Vec<(String, Secret)>,
@@ -70,7 +72,8 @@ impl Git {
         // Whoever has set a command for SSH has decided how it may ask.
         let own_ssh =
             ["GIT_SSH", "GIT_SSH_COMMAND"].iter().any(|name| std::env::var_os(name).is_some());
-        Ok(Self { repository: None, settings, quiet_ssh: !own_ssh && !has_ssh_setting() })
+        let shown = source.shown();
+        Ok(Self { shown, repository: None, settings, quiet_ssh: !own_ssh && !has_ssh_setting() })
     }
 
     pub(super) fn in_repository(mut self, path: &Path) -> Self {
@@ -85,7 +88,7 @@ impl Git {
         arguments: &[S],
     ) -> Result<String> {
         let (status, printed, said) = self.execute(ctx, arguments, Stdio::piped()).await?;
-        if status.success() { Ok(printed) } else { Err(failed(&said)) }
+        if status.success() { Ok(printed) } else { Err(failed(&self.shown, &said)) }
     }
 
     /// Runs git with its output going elsewhere.
@@ -96,7 +99,7 @@ impl Git {
         output: Stdio,
     ) -> Result<()> {
         let (status, _, said) = self.execute(ctx, arguments, output).await?;
-        if status.success() { Ok(()) } else { Err(failed(&said)) }
+        if status.success() { Ok(()) } else { Err(failed(&self.shown, &said)) }
     }
 
     /// Whether git ends with status 0, and not with 1.
@@ -105,7 +108,7 @@ impl Git {
         match status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(failed(&said)),
+            _ => Err(failed(&self.shown, &said)),
         }
     }
 
@@ -122,7 +125,7 @@ impl Git {
         let (out, err) = (group.0.stdout.take(), group.0.stderr.take());
         let work = async {
             let (printed, said) = tokio::try_join!(read(out), read(err))?;
-            let status = group.0.wait().await.map_err(|source| lost(source.into()))?;
+            let status = group.0.wait().await.map_err(lost)?;
             Ok((status, printed, said))
         };
         ctx.run(work).await
@@ -133,6 +136,9 @@ impl Git {
         if let Some(path) = &self.repository {
             command.arg("--git-dir").arg(path);
         }
+        // Settings that the user's environment holds already stay.
+        let before = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok());
+        let before: usize = before.unwrap_or(0);
         for name in REPOSITORY_VARIABLES {
             command.env_remove(name);
         }
@@ -145,11 +151,12 @@ impl Git {
             .env("SSH_ASKPASS", "")
             .env("GCM_INTERACTIVE", "never")
             .env("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")
-            .env("GIT_CONFIG_COUNT", self.settings.len().to_string())
+            .env("GIT_CONFIG_COUNT", (before + self.settings.len()).to_string())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         for (number, (key, value)) in self.settings.iter().enumerate() {
+            let number = before + number;
             command.env(format!("GIT_CONFIG_KEY_{number}"), key);
             command.env(format!("GIT_CONFIG_VALUE_{number}"), value.expose());
         }
@@ -266,7 +273,7 @@ impl Said {
                 "returned error: 401",
             ],
         ),
-        (Self::Refused, &["returned error: 403", "access denied", "permission denied"]),
+        (Self::Refused, &["returned error: 403", "permission denied"]),
         (Self::Certificate, &["certificate"]),
         (
             Self::NoSuchRepository,
@@ -312,7 +319,7 @@ impl Said {
 }
 
 /// The error for a git that ended with a failure.
-fn failed(said: &str) -> Error {
+fn failed(shown: &str, said: &str) -> Error {
     let (kind, message, hint) = match Said::read(said) {
         Said::NoShallow => (ErrorKind::Unsupported, "the server gives whole histories only", ""),
         Said::NoSuchObject => (
@@ -362,7 +369,7 @@ fn failed(said: &str) -> Error {
         ),
         Said::Other => (ErrorKind::Unexpected, "git failed", ""),
     };
-    let error = Error::new(kind, message).with(GIT_SAID, tail(said));
+    let error = Error::new(kind, format!("{shown}: {message}")).with(GIT_SAID, tail(said));
     if hint.is_empty() { error } else { error.hint(hint) }
 }
 
@@ -404,7 +411,7 @@ mod tests {
             ),
             ("something else", ErrorKind::Unexpected),
         ] {
-            assert_eq!(failed(text).kind(), kind, "{text}");
+            assert_eq!(failed("x", text).kind(), kind, "{text}");
         }
     }
 }

@@ -40,14 +40,18 @@
 //! bounds it. Users, passwords and queries of URLs are in no error, message
 //! or progress event.
 
+mod credentials;
 mod download;
 mod git;
 mod git_run;
 mod git_source;
 mod http;
 mod image;
+mod manifest;
+mod oci;
 mod options;
 mod redact;
+mod registry;
 mod retry;
 mod source;
 mod store;
@@ -69,6 +73,8 @@ use crate::{Context, Error, ErrorKind, Result};
 pub use self::git::GitCheckout;
 pub use self::git_source::{GitReference, GitSource};
 pub use self::image::ImageReference;
+pub use self::manifest::LayerMediaType;
+pub use self::oci::{OciImage, OciLayer};
 pub use self::options::{Credential, FetchOptions, Platform, ProxyChoice};
 pub use self::source::Source;
 pub use crate::rootfs::checksum::Checksum;

@@ -12,8 +12,12 @@ use super::tar::{BLOCK, Fault, Member, Problem, Reader, Record};
 use crate::progress::Unit;
 use crate::{Context, Error, ErrorKind, Result};
 
-/// How much is read at once while only headers are looked at.
-const WINDOW: usize = 16 << 10;
+/// How much is read at once where one small entry follows the other.
+const WINDOW: usize = 4 << 10;
+/// How long a file may be to be read rather than skipped on the way.
+const TINY: u64 = 1 << 10;
+/// How much is read at once when small entries are read again in order.
+const WINDOW_AGAIN: usize = 64 << 10;
 
 /// The index of one source of entries: a plain tar, or a directory on disk.
 ///
@@ -237,6 +241,10 @@ impl Layer {
                 self.globals.push((self.entries.len(), reader.globals().to_vec()));
             }
             self.add(&member)?;
+            // The next headers are likely as long as these; content that is
+            // skipped anyway is not worth reading.
+            let header = usize::try_from(member.data - member.start).unwrap_or(WINDOW);
+            reader.expect(if member.stored <= TINY { WINDOW } else { header });
             if self.entries.len().is_multiple_of(1024) {
                 ctx.check()?;
             }
@@ -346,6 +354,9 @@ impl Layer {
         size: u64,
         window: &mut Window,
     ) -> Result<Member> {
+        let header = entry.header_length as usize;
+        let is_small = entry.stored < WINDOW_AGAIN as u64;
+        window.set_ahead(if is_small { WINDOW_AGAIN } else { header });
         let globals = self.globals.partition_point(|(first, _)| *first <= at);
         let globals = globals.checked_sub(1).map_or(Vec::new(), |at| self.globals[at].1.clone());
         let member = Reader::new(source, window, size, entry.start, globals)

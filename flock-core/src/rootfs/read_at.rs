@@ -77,6 +77,17 @@ impl Window {
         Self { buffer: Vec::new(), start: 0, ahead }
     }
 
+    /// Sets how much is read at a time from now on.
+    pub(crate) fn set_ahead(&mut self, ahead: usize) {
+        self.ahead = ahead;
+    }
+
+    /// Exactly these bytes, if they were read already.
+    pub(crate) fn peek(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.buffer.get(at..at.checked_add(length)?)
+    }
+
     /// Forgets what was read, before turning to another source.
     pub(crate) fn clear(&mut self) {
         self.buffer.clear();
@@ -87,18 +98,10 @@ impl Window {
     where
         R: ReadAt + ?Sized,
     {
-        let inside = offset
-            .checked_sub(self.start)
-            .and_then(|at| usize::try_from(at).ok())
-            .filter(|at| at.checked_add(length).is_some_and(|end| end <= self.buffer.len()));
-        let at = match inside {
-            Some(at) => at,
-            None => {
-                self.fill(source, offset, length)?;
-                0
-            }
-        };
-        self.buffer.get(at..at + length).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        if self.peek(offset, length).is_none() {
+            self.fill(source, offset, length)?;
+        }
+        self.peek(offset, length).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn fill<R: ReadAt + ?Sized>(

@@ -12,7 +12,7 @@ use super::index::Layer;
 use super::read_at::ReadAt;
 use super::sink::{Sink, Written};
 use super::tar::{BLOCK, Segment, Spec, write_header};
-use super::tree::{Step, Tree};
+use super::tree::{Entries, Step, Tree};
 use crate::progress::{Task, Unit};
 use crate::{Context, Error, Result};
 
@@ -114,7 +114,7 @@ impl<W: Write> Sink for TarSink<W> {
                 Step::Raw { layer, layer_id, start, length } => {
                     archive.raw(layer, layer_id, start, length)?;
                 }
-                Step::Encode(entry) => archive.entry(&entry)?,
+                Step::Encode(entry) => archive.entry(&entry, &entries)?,
             }
             count += 1;
             if count.is_multiple_of(1024) {
@@ -172,7 +172,7 @@ impl<'t, W: Write> Archive<'t, W> {
     }
 
     /// Writes an entry with a new header.
-    fn entry(&mut self, entry: &Entry) -> Result<()> {
+    fn entry(&mut self, entry: &Entry, entries: &Entries<'_>) -> Result<()> {
         self.settle()?;
         let before = self.buffer.len();
         let path = self.written_path(&entry.path, entry.kind == EntryKind::Directory);
@@ -195,6 +195,11 @@ impl<'t, W: Write> Archive<'t, W> {
             stored += extent.length;
             let length = extent.length;
             self.length += length;
+            if let Some(bytes) = entries.data_at_hand(extent) {
+                self.buffer.extend_from_slice(bytes);
+                self.flush_if_full()?;
+                continue;
+            }
             match &extent.source {
                 ExtentSource::File { file, offset } => {
                     self.copy(file.as_ref(), Some(file), *offset, length, &entry_name(entry))?;

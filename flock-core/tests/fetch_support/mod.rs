@@ -14,39 +14,39 @@ use sha2::{Digest, Sha256};
 
 /// What a client asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     /// How many came before it.
-    pub number: usize,
-    pub path: String,
+    pub(crate) number: usize,
+    pub(crate) path: String,
     /// By lower-case name.
-    pub headers: HashMap<String, String>,
+    pub(crate) headers: HashMap<String, String>,
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
     /// The first byte of `Range: bytes=N-`.
-    pub fn from(&self) -> Option<usize> {
+    pub(crate) fn from(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
 }
 
 /// What to answer.
-pub struct Reply {
+pub(crate) struct Reply {
     bytes: Vec<u8>,
     stall: bool,
 }
 
 impl Reply {
     /// A whole answer; its length is announced.
-    pub fn new(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
+    pub(crate) fn new(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
         Self::cut(status, headers, body, body.len())
     }
 
     /// An answer that announces all of `body` but ends after `sent` bytes.
-    pub fn cut(status: &str, headers: &[(&str, &str)], body: &[u8], sent: usize) -> Self {
+    pub(crate) fn cut(status: &str, headers: &[(&str, &str)], body: &[u8], sent: usize) -> Self {
         let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -57,24 +57,24 @@ impl Reply {
     }
 
     /// Exactly these bytes.
-    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), stall: false }
     }
 
     /// Says nothing more, but stays connected.
-    pub fn then_stall(self) -> Self {
+    pub(crate) fn then_stall(self) -> Self {
         Self { stall: true, ..self }
     }
 }
 
 /// Lives as long as the test.
-pub struct Server {
-    pub address: String,
+pub(crate) struct Server {
+    pub(crate) address: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -88,15 +88,15 @@ impl Server {
         Self { address, requests }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
@@ -129,7 +129,7 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(&Reques
 }
 
 /// Bytes that look the same nowhere.
-pub fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
         state ^= state << 13;
@@ -143,12 +143,12 @@ pub fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-pub fn checksum(bytes: &[u8]) -> Checksum {
+pub(crate) fn checksum(bytes: &[u8]) -> Checksum {
     Checksum::from_bytes(Sha256::digest(bytes).into())
 }
 
 /// Options that do not wait long and know no proxy or login of this machine.
-pub fn options(dir: &std::path::Path) -> FetchOptions {
+pub(crate) fn options(dir: &std::path::Path) -> FetchOptions {
     FetchOptions::new(Cache::at(dir.join("cache")))
         .proxy(flock_core::fetch::ProxyChoice::Direct)
         .docker_config(None)

@@ -107,6 +107,11 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         Self { source, window, size, position, globals }
     }
 
+    /// Reads about `length` bytes at a time from now on.
+    pub(crate) fn expect(&mut self, length: usize) {
+        self.window.set_ahead(length);
+    }
+
     /// The records of the global headers read so far.
     pub(crate) fn globals(&self) -> &[Record] {
         &self.globals

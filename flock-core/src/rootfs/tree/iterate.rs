@@ -10,9 +10,6 @@ use crate::rootfs::index::{CAPABILITY, Kind, Layer};
 use crate::rootfs::read_at::Window;
 use crate::rootfs::tar::BLOCK;
 
-/// How much of a tar is read at once when entries are read again in order.
-const WINDOW: usize = 64 << 10;
-
 /// What a tree amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -41,8 +38,8 @@ pub struct Entries<'t> {
     /// The first name of each inode, once it was passed.
     first: Vec<Option<NodeId>>,
     window: Window,
-    /// Whose bytes are in the window.
-    window_layer: u16,
+    /// Whose bytes are in the window, if it is those of the last entry.
+    window_layer: Option<u16>,
 }
 
 impl Tree {
@@ -57,8 +54,8 @@ impl Tree {
             tree: self,
             next: Some(NodeId::ROOT),
             first: vec![None; self.inodes.len()],
-            window: Window::new(WINDOW),
-            window_layer: MADE,
+            window: Window::default(),
+            window_layer: None,
         }
     }
 
@@ -134,6 +131,15 @@ impl<'t> Entries<'t> {
         })
     }
 
+    /// The stored data of the entry that was read last, if its blocks in a
+    /// tar were read along with its header.
+    pub(crate) fn data_at_hand(&self, extent: &Extent) -> Option<&[u8]> {
+        let (ExtentSource::File { offset, .. } | ExtentSource::Bytes { offset, .. }) =
+            &extent.source;
+        self.tree.layers.get(usize::from(self.window_layer?))?.bytes()?;
+        self.window.peek(*offset, usize::try_from(extent.length).ok()?)
+    }
+
     /// The next node, with the first name of its inode if that is another.
     fn advance(&mut self) -> Option<(NodeId, Option<NodeId>)> {
         loop {
@@ -187,11 +193,12 @@ impl<'t> Entries<'t> {
         let tree = self.tree;
         let inode = tree.inode(node);
         let Some(layer) = tree.layers.get(usize::from(inode.layer)) else {
+            self.window_layer = None;
             return Ok(tree.read_made(inode.entry));
         };
-        if self.window_layer != inode.layer {
+        if self.window_layer != Some(inode.layer) {
             self.window.clear();
-            self.window_layer = inode.layer;
+            self.window_layer = Some(inode.layer);
         }
         let at = inode.entry as usize;
         let member = layer.member(at, &mut self.window)?;

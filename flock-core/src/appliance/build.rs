@@ -1,0 +1,220 @@
+//! Fetches, puts the tree together, and writes it.
+
+use std::fs;
+
+use super::sources::{Input, Sources};
+use super::{BuildRequest, Built};
+use crate::app::{ApplicationConfig, Content};
+use crate::cache::Cache;
+use crate::rootfs::compress::{CompressionSettings, Encoder, Format};
+use crate::rootfs::decompress::Limits;
+use crate::rootfs::output::{OutputFile, OutputOptions};
+use crate::rootfs::source::{self, OpenOptions};
+use crate::rootfs::{InjectedFile, Layer, ReplaceOptions, Sink, TarSink, Tree, TreeOptions};
+use crate::rootfs::{Summary, Written};
+use crate::{Context, Error, ErrorKind, Result};
+
+/// Builds the appliance of `request`.
+///
+/// Nothing is under the output's name before it is complete, and the same
+/// inputs give the same bytes. Idempotent with [`BuildRequest::force`], which
+/// replaces the output in one step. Cancel-safe: what was fetched stays in
+/// the cache, what was written is removed; dropping the future stops the work
+/// soon after.
+///
+/// # Errors
+/// - Those of [`BuildRequest::check`], before anything is fetched.
+/// - [`ErrorKind::Conflict`] while another build writes the same output.
+/// - Those of fetching: [`ErrorKind::Unavailable`],
+///   [`ErrorKind::Unauthenticated`], [`ErrorKind::NotFound`] and others.
+/// - [`ErrorKind::InvalidData`] for a base or an application that is corrupt,
+///   has the wrong checksum or breaks the
+///   [rules](crate::rootfs::Tree#rules-for-applications).
+/// - [`ErrorKind::QuotaExceeded`] beyond [`BuildRequest::max_size`], and for a
+///   full disk, where it can be foreseen before a byte is written.
+/// - [`ErrorKind::Cancelled`], [`ErrorKind::Timeout`].
+pub async fn build(ctx: &Context, request: &BuildRequest) -> Result<Built> {
+    let ctx = ctx.child();
+    // Blocking work hears of a dropped future through its context only.
+    let _stop = CancelOnDrop(ctx.clone());
+    request.check()?;
+    let options = OutputOptions::default().with_overwrite(request.force).with_sync(request.sync);
+    let output = OutputFile::create(&request.output, &options)?;
+    let sources = Sources::fetch(&ctx, request).await?;
+    let (request, blocking) = (request.clone(), ctx.clone());
+    let work = move || assemble(&blocking, &request, &sources, output);
+    tokio::task::spawn_blocking(work).await.map_err(|source| {
+        Error::new(ErrorKind::Unexpected, "the build stopped in the middle").source(source)
+    })?
+}
+
+struct CancelOnDrop(Context);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn assemble(
+    ctx: &Context,
+    request: &BuildRequest,
+    sources: &Sources,
+    output: OutputFile,
+) -> Result<Built> {
+    let tree = merge(ctx, request, sources)?;
+    let summary = tree.summary();
+    check_size(request, &summary)?;
+    if request.compression == Format::None {
+        check_space(&output, summary.tar_bytes)?;
+    }
+    let written = write(ctx, request, &tree, &output)?;
+    let size = output.file().metadata().map_err(|e| Error::io("look at", output.path(), e))?.len();
+    let path = output.commit()?;
+    Ok(Built { output: path, size, entries: written.entries, compression: request.compression })
+}
+
+/// The appliance on paper.
+fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tree> {
+    let limits = Limits::default().with_max_output(request.max_size);
+    let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits);
+    let mut layers = sources.base.iter();
+    let base = match layers.next() {
+        Some(base) => open(ctx, base, &options)?,
+        // An image of no layers is an empty root file system.
+        None => Layer::from_bytes("the empty base", vec![0; 1024], ctx)?,
+    };
+    let epoch = TreeOptions::default().with_source_date_epoch(request.source_date_epoch);
+    let mut tree = Tree::with_options(base, &epoch, ctx)?;
+    for layer in layers {
+        tree.overlay(open(ctx, layer, &options)?, ctx)?;
+    }
+    for (application, input) in request.applications.iter().zip(&sources.applications) {
+        let layer = open(ctx, input, &options)?;
+        tree.replace(&application.wwwroot, layer, &replace_options(application), ctx)?;
+    }
+    tree.exclude(&request.exclude)?;
+    for file in injected(request)? {
+        tree.inject(file)?;
+    }
+    Ok(tree)
+}
+
+fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<Layer> {
+    if input.path.is_dir() {
+        if input.checksum.is_some() {
+            let message = format!("{} is a directory and has no checksum", input.path.display());
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .hint("leave the checksum away, or pack the directory as a tar archive"));
+        }
+        return Layer::from_directory(&input.path, ctx);
+    }
+    let plain = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)?;
+    Layer::from_tar(&input.path, plain.file, ctx)
+}
+
+fn replace_options(application: &ApplicationConfig) -> ReplaceOptions {
+    let strip = usize::try_from(application.strip_components).unwrap_or(usize::MAX);
+    let options = ReplaceOptions::default().with_strip_components(strip);
+    match application.owner {
+        Some(ids) => options.with_owner(ids.uid, ids.gid),
+        None => options,
+    }
+}
+
+/// The files that the request puts in.
+fn injected(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
+    let root = |path: &str, mode, content| InjectedFile {
+        path: path.to_owned(),
+        content,
+        mode,
+        uid: 0,
+        gid: 0,
+    };
+    let inject = &request.inject;
+    let mut files = Vec::new();
+    if let Some(name) = &inject.hostname {
+        files.push(root("/etc/hostname", 0o644, format!("{name}\n").into_bytes()));
+    }
+    if let Some(content) = &inject.resolv_conf {
+        files.push(root("/etc/resolv.conf", 0o644, read(content)?));
+    }
+    if !inject.authorized_keys.is_empty() {
+        let mut keys = Vec::new();
+        for content in &inject.authorized_keys {
+            keys.extend(read(content)?);
+            if !keys.ends_with(b"\n") {
+                keys.push(b'\n');
+            }
+        }
+        files.push(root("/root/.ssh/authorized_keys", 0o600, keys));
+    }
+    for file in &inject.files {
+        let (mode, owner) = (file.mode, file.owner);
+        let content = read(&file.content)?;
+        let path = file.path.clone();
+        files.push(InjectedFile { path, content, mode, uid: owner.uid, gid: owner.gid });
+    }
+    Ok(files)
+}
+
+/// Files that are put in are read whole: they are settings, not data.
+const MAX_INJECTED: u64 = 64 << 20;
+
+fn read(content: &Content) -> Result<Vec<u8>> {
+    let path = match content {
+        Content::Inline(text) => return Ok(text.clone().into_bytes()),
+        Content::File(path) => path,
+    };
+    let failed = |source| Error::io("read", path, source);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_file() && metadata.len() <= MAX_INJECTED {
+        return fs::read(path).map_err(failed);
+    }
+    let message = format!("{} is not a file of at most 64 MiB", path.display());
+    Err(Error::new(ErrorKind::InvalidConfig, message)
+        .hint("put larger things in as an application"))
+}
+
+fn check_size(request: &BuildRequest, summary: &Summary) -> Result<()> {
+    if summary.content_bytes <= request.max_size {
+        return Ok(());
+    }
+    let (bytes, most) = (summary.content_bytes, request.max_size);
+    let message = format!("the appliance would hold {bytes} bytes, {most} are allowed");
+    Err(Error::new(ErrorKind::QuotaExceeded, message).hint("raise `build.max_size`"))
+}
+
+/// Tells of a full disk before it is one. What is not foreseen here, writing
+/// finds out.
+fn check_space(output: &OutputFile, needed: u64) -> Result<()> {
+    let failed = |e: rustix::io::Errno| Error::io("look at the disk of", output.path(), e.into());
+    let disk = rustix::fs::fstatvfs(output.file()).map_err(failed)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if needed <= free {
+        return Ok(());
+    }
+    let shown = output.target().display();
+    let message = format!("no room for {shown}: it needs {needed} bytes, {free} are free");
+    Err(Error::new(ErrorKind::QuotaExceeded, message)
+        .with("path", shown.to_string())
+        .hint("free some space there, choose another place, or compress"))
+}
+
+fn write(
+    ctx: &Context,
+    request: &BuildRequest,
+    tree: &Tree,
+    output: &OutputFile,
+) -> Result<Written> {
+    if request.compression == Format::None {
+        return TarSink::to_file(output.file()).named(output.target()).write(tree, ctx);
+    }
+    let failed = |source| Error::io("write", output.path(), source);
+    let settings = CompressionSettings::new(request.compression).with_threads(request.threads);
+    let encoder = Encoder::new(output.file(), &settings).map_err(failed)?.with_context(ctx.clone());
+    let mut sink = TarSink::new(encoder).named(output.target());
+    let written = sink.write(tree, ctx)?;
+    sink.into_inner().finish().map_err(failed)?;
+    Ok(written)
+}

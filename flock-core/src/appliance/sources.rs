@@ -1,0 +1,181 @@
+//! Brings a build's inputs to this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::BuildRequest;
+use crate::app::{ApplicationConfig, Location, RepositoryType};
+use crate::rootfs::checksum::Checksum;
+use crate::{Context, Error, ErrorKind, Result};
+
+/// The inputs of a build, all on this machine.
+pub(super) struct Sources {
+    pub(super) base: Vec<Input>,
+    /// In the order of the request.
+    pub(super) applications: Vec<Input>,
+}
+
+/// One input: a directory, or a tar archive in whatever compression.
+pub(super) struct Input {
+    pub(super) path: PathBuf,
+    /// What is still to be verified of an archive.
+    pub(super) checksum: Option<Checksum>,
+}
+
+impl Sources {
+    /// Fetches everything, the base and the applications at the same time.
+    pub(super) async fn fetch(ctx: &Context, request: &BuildRequest) -> Result<Self> {
+        let remote = Remote::new(request);
+        let mut applications = Vec::new();
+        let all = async {
+            for application in &request.applications {
+                applications.push(remote.application(ctx, application).await?);
+            }
+            Ok(())
+        };
+        let base = remote.base(ctx, &request.base, request.base_checksum);
+        let (base, ()) = tokio::try_join!(base, all)?;
+        Ok(Self { base, applications })
+    }
+}
+
+impl Input {
+    fn local(path: &Path, checksum: Option<Checksum>) -> Self {
+        Self { path: path.to_path_buf(), checksum }
+    }
+}
+
+#[cfg(feature = "fetch")]
+use with_network::Remote;
+#[cfg(not(feature = "fetch"))]
+use without_network::Remote;
+
+#[cfg(feature = "fetch")]
+mod with_network {
+    use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
+    use super::{Error, ErrorKind, RepositoryType, Result};
+    use crate::cache::Cache;
+    use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource, ImageReference};
+
+    /// Where everything that is not here comes from.
+    pub(super) struct Remote(Fetcher);
+
+    impl Remote {
+        pub(super) fn new(request: &BuildRequest) -> Self {
+            let options = FetchOptions::new(Cache::at(&request.cache_dir))
+                .max_age(request.cache_max_age)
+                .max_size(request.max_size);
+            Self(Fetcher::new(options))
+        }
+
+        pub(super) async fn base(
+            &self,
+            ctx: &Context,
+            location: &Location,
+            checksum: Option<Checksum>,
+        ) -> Result<Vec<Input>> {
+            let Location::Oci(reference) = location else {
+                return Ok(vec![self.archive(ctx, location, checksum).await?]);
+            };
+            if checksum.is_some() {
+                let message = "base_checksum is for archives, and the base is an image";
+                return Err(Error::new(ErrorKind::InvalidConfig, message)
+                    .hint("name the image by its digest: oci://HOST/NAME@sha256:…"));
+            }
+            let image: ImageReference = format!("oci://{reference}").parse()?;
+            let image = self.0.pull(ctx, &image).await?;
+            // The digests were verified as the layers came.
+            Ok(image.layers.iter().map(|layer| Input::local(&layer.path, None)).collect())
+        }
+
+        pub(super) async fn application(
+            &self,
+            ctx: &Context,
+            application: &ApplicationConfig,
+        ) -> Result<Input> {
+            let location = &application.repository;
+            match application.kind {
+                RepositoryType::Tar => self.archive(ctx, location, application.checksum).await,
+                RepositoryType::Git => {
+                    let reference = match &application.reference {
+                        Some(reference) => reference.parse()?,
+                        None => GitReference::Default,
+                    };
+                    let source = GitSource::new(&location.expose(), reference)?;
+                    let checkout = self.0.checkout(ctx, &source).await?;
+                    Ok(Input::local(&checkout.tar, None))
+                }
+            }
+        }
+
+        async fn archive(
+            &self,
+            ctx: &Context,
+            location: &Location,
+            checksum: Option<Checksum>,
+        ) -> Result<Input> {
+            match location {
+                Location::Path(path) => Ok(Input::local(path, checksum)),
+                Location::Url(_) => {
+                    let source = location.expose().parse()?;
+                    let fetched = self.0.fetch(ctx, &source, checksum.as_ref()).await?;
+                    Ok(Input::local(&fetched.path, None))
+                }
+                Location::Oci(_) | Location::Ssh(_) => {
+                    let message = format!("{location} is not the address of an archive");
+                    Err(Error::new(ErrorKind::InvalidConfig, message)
+                        .hint("for a git repository say `repository_type: GIT`"))
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "fetch"))]
+mod without_network {
+    use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
+    use super::{Error, ErrorKind, RepositoryType, Result};
+
+    /// Knows what is here, and says so of the rest.
+    pub(super) struct Remote;
+
+    impl Remote {
+        pub(super) fn new(_request: &BuildRequest) -> Self {
+            Self
+        }
+
+        #[expect(clippy::unused_async, reason = "the same as with the feature")]
+        pub(super) async fn base(
+            &self,
+            _ctx: &Context,
+            location: &Location,
+            checksum: Option<Checksum>,
+        ) -> Result<Vec<Input>> {
+            Ok(vec![local(location, checksum)?])
+        }
+
+        #[expect(clippy::unused_async, reason = "the same as with the feature")]
+        pub(super) async fn application(
+            &self,
+            _ctx: &Context,
+            application: &ApplicationConfig,
+        ) -> Result<Input> {
+            match application.kind {
+                RepositoryType::Tar => local(&application.repository, application.checksum),
+                RepositoryType::Git => Err(unsupported(&application.repository)),
+            }
+        }
+    }
+
+    fn local(location: &Location, checksum: Option<Checksum>) -> Result<Input> {
+        match location {
+            Location::Path(path) => Ok(Input::local(path, checksum)),
+            other => Err(unsupported(other)),
+        }
+    }
+
+    fn unsupported(location: &Location) -> Error {
+        let message = format!("cannot fetch {location}: flock-core was built without it");
+        Error::new(ErrorKind::Unsupported, message)
+            .hint("build flock-core with its feature `fetch`")
+    }
+}

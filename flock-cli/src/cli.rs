@@ -6,6 +6,7 @@ use clap::error::ErrorKind as ClapKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use flock_core::app::{Location, RepositoryType};
+use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS};
 use flock_core::{Error, ErrorKind};
 
@@ -58,9 +59,6 @@ pub(crate) struct Global {
     /// How many threads compress.
     #[arg(long, global = true, value_name = "N", hide_short_help = true)]
     pub(crate) threads: Option<String>,
-    /// Directory for temporary files.
-    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
-    pub(crate) tmpdir: Option<String>,
     /// File with the profiles (flockr.yaml).
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) config: Option<String>,
@@ -77,7 +75,6 @@ impl Global {
             ("cache_dir", self.cache_dir.as_deref()),
             ("cache_max_age", self.cache_max_age.as_deref()),
             ("threads", self.threads.as_deref()),
-            ("tmpdir", self.tmpdir.as_deref()),
             ("config", self.config.as_deref()),
             ("profile", self.profile.as_deref()),
             ("color", self.color.as_deref()),
@@ -95,6 +92,8 @@ pub(crate) enum Command {
     /// Make, list and check applications.
     #[command(subcommand)]
     App(App),
+    /// Build an application's appliance.
+    Build(Box<Build>),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
@@ -149,6 +148,36 @@ pub(crate) struct Create {
     /// Directory of the appliance that the application becomes.
     #[arg(long, value_name = "PATH")]
     pub(crate) wwwroot: Option<String>,
+}
+
+/// What to build and how.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The application's name, or the path of its directory.
+    pub(crate) app: String,
+    /// What to build: lxc is a root file system as a tar archive.
+    #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
+    pub(crate) kind: BuildType,
+    /// File to write, instead of APP/APP.tar with .gz or .zst behind.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// none, gzip or zstd, with a level as in gzip:9, instead of the
+    /// configuration's.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) compression: Option<Format>,
+    /// Replace an appliance that is there.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Check everything that can be checked, and show what would be built.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// The types of appliance.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BuildType {
+    /// A root file system as a tar archive.
+    Lxc,
 }
 
 /// How an application is kept.

@@ -4,7 +4,9 @@ mod cli;
 mod commands;
 mod error;
 mod exit;
+mod interrupt;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 

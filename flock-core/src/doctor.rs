@@ -57,13 +57,10 @@ impl Check {
 #[must_use]
 pub fn examine(settings: &Settings, places: &Places) -> Vec<Check> {
     let cache = &settings.cache_dir.value;
-    let tmpdir = &settings.tmpdir.value;
     vec![
         git(),
-        directory("cache directory", cache, "--cache-dir or FLOCK_CACHE_DIR", true),
+        directory("cache directory", cache, "--cache-dir or FLOCK_CACHE_DIR"),
         space("cache space", cache),
-        directory("temporary directory", tmpdir, "--tmpdir or FLOCK_TMPDIR", false),
-        space("temporary space", tmpdir),
         profiles(settings, places),
     ]
 }
@@ -88,15 +85,11 @@ fn git() -> Check {
     }
 }
 
-/// Whether flock can write there; one that is not there yet may be `made`
-/// where its nearest parent lets us.
-fn directory(name: &'static str, path: &Path, setting: &str, made: bool) -> Check {
+/// Whether flock can write there, or make it where it is not there yet.
+fn directory(name: &'static str, path: &Path, setting: &str) -> Check {
     let shown = path.display();
     let elsewhere = format!("make it writable, or choose another with {setting}");
     let nearest = nearest_existing(path);
-    if nearest != path && !made {
-        return Check::new(name, State::Broken, format!("{shown} is not there")).hint(elsewhere);
-    }
     let usable = fs::metadata(&nearest).is_ok_and(|metadata| metadata.is_dir())
         && access(&nearest, Access::WRITE_OK | Access::EXEC_OK).is_ok();
     match (usable, nearest == path) {
@@ -173,10 +166,9 @@ fn profiles(settings: &Settings, places: &Places) -> Check {
 mod tests {
     use super::*;
 
-    fn examined(cache: &Path, tmpdir: &Path) -> Vec<Check> {
+    fn examined(cache: &Path) -> Vec<Check> {
         let places = Places::new("/nowhere", "/nowhere", cache);
-        let tmpdir = tmpdir.to_str().unwrap();
-        let settings = Settings::resolve(&places, [("tmpdir", tmpdir)], |_| None).unwrap();
+        let settings = Settings::resolve(&places, [], |_| None).unwrap();
         examine(&settings, &places)
     }
 
@@ -188,16 +180,13 @@ mod tests {
     fn it_changes_nothing_and_tells_what_is_broken() {
         let home = tempfile::tempdir().unwrap();
         let cache = home.path().join("a/b/cache");
-        let good = examined(&cache, home.path());
+        let good = examined(&cache);
         assert_eq!(state(&good, "cache directory"), State::Ok);
-        assert_eq!(state(&good, "temporary directory"), State::Ok);
         assert!(!home.path().join("a").exists());
 
-        let bad = examined(&cache, &home.path().join("missing"));
-        assert_eq!(state(&bad, "temporary directory"), State::Broken);
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
-        let bad = examined(&file.join("cache"), home.path());
+        let bad = examined(&file.join("cache"));
         assert_eq!(state(&bad, "cache directory"), State::Broken);
         assert!(bad.iter().filter(|c| c.state == State::Broken).all(|c| c.hint.is_some()));
     }

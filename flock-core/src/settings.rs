@@ -74,13 +74,6 @@ pub const SETTINGS: &[Setting] = &[
         what: "How many threads compress",
     },
     Setting {
-        key: "tmpdir",
-        flag: "--tmpdir",
-        variable: "FLOCK_TMPDIR",
-        default: "`TMPDIR`, or `/tmp`",
-        what: "Directory for temporary files",
-    },
-    Setting {
         key: "config",
         flag: "--config",
         variable: "FLOCK_CONFIG",
@@ -226,8 +219,6 @@ pub struct Settings {
     pub cache_max_age: Sourced<Duration>,
     /// How many threads compress.
     pub threads: Sourced<NonZeroUsize>,
-    /// The directory for temporary files.
-    pub tmpdir: Sourced<PathBuf>,
     /// The file with the profiles, where one was named.
     pub config: Sourced<Option<PathBuf>>,
     /// The profile, where one was named.
@@ -319,7 +310,6 @@ impl Settings {
             cache_max_age: layers
                 .pick("cache_max_age", age, || Duration::from_secs(30 * 24 * 3600))?,
             threads: layers.pick("threads", count, || threads)?,
-            tmpdir: layers.pick("tmpdir", path, std::env::temp_dir)?,
             config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,
             color: layers.pick("color", color, || ColorChoice::Auto)?,
@@ -430,7 +420,6 @@ const KEYS: &[Key] = &[
     Key::new("cache_dir"),
     Key::new("cache_max_age"),
     Key::new("threads"),
-    Key::new("tmpdir"),
     Key::new("config"),
     Key::new("profile"),
     Key::new("color"),
@@ -547,7 +536,8 @@ mod tests {
 
     #[test]
     fn the_nearest_layer_wins() {
-        let home = Home::new("threads: 3\ntmpdir: t\n", "threads: 4\ntmpdir: u\ncolor: never\n");
+        let home =
+            Home::new("threads: 3\ncache_dir: t\n", "threads: 4\ncache_dir: u\ncolor: never\n");
         let flag = home.resolve(&[("threads", "1")], &[("FLOCK_THREADS", "2")]).unwrap();
         assert_eq!(
             (flag.threads.value.get(), &flag.threads.source),
@@ -558,11 +548,16 @@ mod tests {
         let project = home.resolve(&[], &[("FLOCK_THREADS", "")]).unwrap();
         assert_eq!(project.threads.value.get(), 3);
         assert!(matches!(project.threads.source, Source::Project { .. }));
-        assert_eq!(project.tmpdir.value, home.0.path().join("project/t"));
+        assert_eq!(project.cache_dir.value, home.0.path().join("project/t"));
         assert_eq!(project.color.value, ColorChoice::Never);
         assert!(matches!(project.color.source, Source::User { .. }));
-        assert_eq!(project.cache_dir.source, Source::Default);
-        assert_eq!(project.cache_dir.value, home.0.path().join("cache"));
+        assert_eq!(project.profile.source, Source::Default);
+        let plain = Home::new("", "");
+        let default = plain.resolve(&[], &[]).unwrap().cache_dir;
+        assert_eq!(
+            (default.value, default.source),
+            (plain.0.path().join("cache"), Source::Default)
+        );
     }
 
     #[test]

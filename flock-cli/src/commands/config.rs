@@ -97,7 +97,6 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("cache_dir", row(&s.cache_dir.value.display(), &s.cache_dir.source)),
         ("cache_max_age", row(&age, &s.cache_max_age.source)),
         ("threads", row(&s.threads.value, &s.threads.source)),
-        ("tmpdir", row(&s.tmpdir.value.display(), &s.tmpdir.source)),
         ("config", row(&config, &s.config.source)),
         ("profile", row(&profile, &s.profile.source)),
         ("color", row(&s.color.value, &s.color.source)),

@@ -1,6 +1,7 @@
 //! One module per command: call the library, render what it says.
 
 mod app;
+mod build;
 mod completions;
 mod config;
 mod doctor;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     let early = Printer::new(global.json, global.quiet, early_color(global));
     let outcome = match &cli.command {
         Command::App(command) => in_session(global, |session| app::run(session, command)),
+        Command::Build(command) => in_session(global, |session| build::run(session, command)),
         Command::Config(command) => in_session(global, |session| config::run(session, command)),
         Command::Doctor => in_session(global, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),

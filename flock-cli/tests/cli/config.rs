@@ -22,8 +22,8 @@ test:
 #[test]
 fn show_names_every_source() {
     let place = Place::new();
-    place.write("flock.yaml", "tmpdir: t\n");
-    place.write("../home/.config/flock/flock.yaml", "cache_max_age: 2h\ntmpdir: u\n");
+    place.write("flock.yaml", "cache_dir: t\n");
+    place.write("../home/.config/flock/flock.yaml", "cache_max_age: 2h\ncache_dir: u\n");
     let ran = place
         .command()
         .args(["config", "show", "--threads", "3"])
@@ -33,10 +33,9 @@ fn show_names_every_source() {
     assert_snapshot!(ran.all(), @"
     exit 0
     --- stdout
-    cache_dir      [ROOT]/home/.cache/flock  (default)
+    cache_dir      t  (project file flock.yaml)
     cache_max_age  7200 s  (user file [ROOT]/home/.config/flock/flock.yaml)
     threads        3  (flag --threads)
-    tmpdir         t  (project file flock.yaml)
     config         -  (default)
     profile        -  (default)
     color          never  (variable FLOCK_COLOR)
@@ -77,12 +76,6 @@ fn show_as_json_hides_the_secret() {
           "source": {
             "kind": "flag",
             "name": "--threads"
-          }
-        },
-        "tmpdir": {
-          "value": "[ROOT]/tmp",
-          "source": {
-            "kind": "default"
           }
         },
         "config": {
@@ -185,21 +178,11 @@ fn doctor_tells_what_is_broken() {
         .iter()
         .map(|check| check["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(
-        names,
-        [
-            "git",
-            "cache directory",
-            "cache space",
-            "temporary directory",
-            "temporary space",
-            "profiles"
-        ]
-    );
-    let bad = place.flock(&["doctor", "--tmpdir", "missing"]);
+    assert_eq!(names, ["git", "cache directory", "cache space", "profiles"]);
+    let bad = place.flock(&["doctor", "--cache-dir", "/dev/null/cache"]);
     assert_eq!(bad.code, 1);
     assert!(
-        bad.stdout.contains("broken   temporary directory: missing is not there"),
+        bad.stdout.contains("broken   cache directory: /dev/null is not a directory"),
         "{}",
         bad.stdout
     );

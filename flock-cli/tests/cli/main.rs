@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod app;
+mod build;
 mod config;
 mod docs;
 mod help;
@@ -28,7 +29,7 @@ struct Ran {
 impl Place {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        for directory in ["work", "home", "tmp"] {
+        for directory in ["work", "home"] {
             fs::create_dir(root.path().join(directory)).unwrap();
         }
         Self { root }
@@ -63,7 +64,6 @@ impl Place {
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.root.path().join("home"))
-            .env("TMPDIR", self.root.path().join("tmp"))
             .current_dir(self.dir());
         command
     }

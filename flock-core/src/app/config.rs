@@ -58,7 +58,7 @@ impl AppConfig {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BuildConfig {
-    /// The directory for temporary files; `None` for the one of the settings.
+    /// Where flockr unpacked. flock unpacks nothing and does not use it.
     pub tmpdir: Option<PathBuf>,
     /// The format of the base.
     pub base_format: BaseFormat,

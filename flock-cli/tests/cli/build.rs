@@ -1,0 +1,221 @@
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+use crate::Place;
+
+const CONFIG: &str = "\
+build:
+  base_url: base.tar
+  application_repository: app.tar
+  repository_type: TAR
+  application_wwwroot: /var/www/html
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("web/config.yaml", CONFIG);
+    place.write("web/base.tar", [0; 10240]);
+    place.write("web/app.tar", [0; 10240]);
+    place
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_makes_nothing() {
+    let place = place();
+    let ran = place.flock(&["build", "web", "--dry-run", "--compression", "zstd"]);
+    assert_snapshot!(ran.all(), @"
+    exit 0
+    --- stdout
+    web would be built, nothing is done
+      base         web/base.tar
+      application  web/app.tar
+        becomes    /var/www/html
+      compression  zstd:3
+      output       web/web.tar.zst
+    --- stderr
+    ");
+    assert!(!place.dir().join("web/web.tar.zst").exists());
+    let ran = place.flock(&["build", "web", "--dry-run", "--json", "--threads", "2"]);
+    assert_snapshot!(ran.stdout, @r#"
+    {
+      "schema": 1,
+      "dry_run": true,
+      "plan": {
+        "app": "web",
+        "base": "web/base.tar",
+        "base_checksum": null,
+        "applications": [
+          {
+            "repository": "web/app.tar",
+            "type": "tar",
+            "wwwroot": "/var/www/html",
+            "reference": null,
+            "strip_components": 0,
+            "owner": null,
+            "checksum": null
+          }
+        ],
+        "exclude": [],
+        "inject": {
+          "hostname": null,
+          "resolv_conf": null,
+          "authorized_keys": [],
+          "files": []
+        },
+        "max_size": 68719476736,
+        "compression": "none",
+        "output": "web/web.tar",
+        "force": false,
+        "cache_dir": "[ROOT]/home/.cache/flock",
+        "threads": 2,
+        "sync": true,
+        "source_date_epoch": null
+      }
+    }
+    "#);
+}
+
+#[test]
+fn what_cannot_be_built_is_refused_before_anything_happens() {
+    let place = place();
+    place.write("web/web.tar", "old");
+    let there = place.flock(&["build", "web"]);
+    assert_snapshot!(there.all(), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the output web/web.tar is there already
+
+    hint: allow it to be replaced, or name another file
+    hint: `--force` replaces it, `--output PATH` writes elsewhere
+    ");
+    assert_eq!(place.flock(&["build", "web", "--force", "--dry-run"]).code, 0);
+
+    fs::remove_file(place.dir().join("web/base.tar")).unwrap();
+    let missing = place.flock(&["build", "web", "--output", "other.tar"]);
+    assert_snapshot!(missing.all(), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot find web/base.tar
+    Caused by:
+      No such file or directory (os error 2)
+    ");
+    assert_eq!(place.flock(&["build", "web", "--output", "nowhere/x.tar"]).code, 1);
+    assert_eq!(place.flock(&["build", "web", "--compression", "rar"]).code, 2);
+    assert_eq!(place.flock(&["build", "web", "--type", "vmdk"]).code, 2);
+    assert_eq!(place.flock(&["build", "wbe"]).code, 1);
+}
+
+#[test]
+fn an_unfinished_configuration_is_refused() {
+    let place = Place::new();
+    assert_eq!(place.flock(&["app", "create", "web"]).code, 0);
+    let error = place.flock(&["build", "web", "--json"]).json_error();
+    assert_eq!(error["error"]["kind"], "invalid_config");
+    assert_eq!(error["error"]["exit_code"], 2);
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("3 problems in web/config.yaml\n"), "{message}");
+}
+
+/// A base that is a directory, and an application that is another.
+fn directories() -> Place {
+    let place = Place::new();
+    place.write("web/config.yaml", CONFIG.replace("base.tar", "base").replace("app.tar", "app"));
+    place.write("web/base/etc/os-release", "ID=test\n");
+    place.write("web/base/var/www/html/old.html", "old");
+    place.write("web/app/index.html", "new");
+    place
+}
+
+#[test]
+fn it_builds_and_says_what_to_do_next() {
+    let place = directories();
+    let ran = place.flock(&["build", "web"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(ran.stdout.starts_with("built web/web.tar\n"), "{}", ran.all());
+    assert_snapshot!(ran.stderr, @"
+    Next:
+      list it:            tar tvf web/web.tar
+      unpack it, as root: tar xpf web/web.tar --numeric-owner -C DIR
+    ");
+    let bytes = fs::read(place.dir().join("web/web.tar")).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds("var/www/html/index.html") && holds("etc/os-release"));
+    assert!(!holds("old.html"));
+
+    let again = place.flock(&["build", "web", "--quiet", "--json", "--force"]);
+    assert_eq!((again.code, again.stderr.as_str()), (0, ""));
+    let report = again.json();
+    assert_eq!(report["output"], "web/web.tar");
+    assert_eq!(report["compression"], "none");
+    assert_eq!(report["size"], bytes.len());
+    assert_eq!(fs::read(place.dir().join("web/web.tar")).unwrap(), bytes);
+}
+
+#[test]
+fn compression_and_output_are_by_flag() {
+    let place = directories();
+    assert_eq!(place.flock(&["build", "web", "--compression", "gzip:1"]).code, 0);
+    assert_eq!(place.flock(&["build", "web", "--compression", "zstd", "-o", "x"]).code, 0);
+    let starts = |path: &str, magic: &[u8]| {
+        assert!(fs::read(place.dir().join(path)).unwrap().starts_with(magic), "{path}");
+    };
+    starts("web/web.tar.gz", &[0x1f, 0x8b]);
+    starts("x", &[0x28, 0xb5, 0x2f, 0xfd]);
+}
+
+#[test]
+fn progress_can_be_lines_of_json() {
+    let ran = directories().flock(&["build", "web", "--progress", "json", "--quiet"]);
+    assert_eq!(ran.code, 0);
+    let events: Vec<serde_json::Value> =
+        ran.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().any(|event| event["event"] == "started"), "{}", ran.stderr);
+    assert!(events.iter().all(|event| event["schema"] == 1), "{}", ran.stderr);
+}
+
+#[test]
+fn a_wrong_epoch_is_refused() {
+    let place = directories();
+    let mut command = place.command();
+    let output = command.args(["build", "web"]).env("SOURCE_DATE_EPOCH", "now").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!place.dir().join("web/web.tar").exists());
+}
+
+#[test]
+fn an_interrupt_cleans_up() {
+    let place = directories();
+    // A server that takes the connection and never answers.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let config = CONFIG.replace("base.tar", &format!("http://{address}/base.tar"));
+    place.write("web/config.yaml", config.replace("app.tar", "app"));
+    let child = Command::new(env!("CARGO_BIN_EXE_flock"))
+        .args(["build", "web"])
+        .env("HOME", place.root.path().join("home"))
+        .env("no_proxy", "*")
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let connection = server.accept().unwrap();
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id())).status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(connection);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("cleaning up"), "{stderr}");
+    let left: Vec<_> = fs::read_dir(place.dir().join("web"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["config.yaml", "base", "app"].contains(&name.as_str()))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}

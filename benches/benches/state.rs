@@ -43,7 +43,8 @@ fn measure(criterion: &mut Criterion, name: &str, runtime: &Runtime, store: &dyn
     });
     group.bench_function("put_in_10k", |bencher| {
         bencher.iter(|| {
-            let put = store.put(&ctx, &next(), value(), Condition::Any);
+            let key = next();
+            let put = store.put(&ctx, &key, value(), Condition::Any);
             runtime.block_on(put).expect("a write")
         });
     });

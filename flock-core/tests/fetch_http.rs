@@ -113,7 +113,7 @@ async fn a_later_call_goes_on_where_an_earlier_one_stopped() {
     let error = bench.get(&server.url("/x")).await.unwrap_err();
     assert_eq!(error.context_value("bytes_received"), Some("400000"));
     assert_eq!(content(&bench.get(&server.url("/x")).await.unwrap()), body);
-    let starts: Vec<_> = server.requests().iter().map(|request| request.from()).collect();
+    let starts: Vec<_> = server.requests().iter().map(fetch_support::Request::from).collect();
     assert_eq!(starts, [None, Some(200_000), Some(400_000)]);
 }
 

@@ -1,5 +1,7 @@
 //! The encoders, with one thread and with all, and the decoders.
 
+#![allow(clippy::expect_used, reason = "a bench that cannot run ends")]
+
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;

@@ -1,5 +1,7 @@
 //! The merge: indexing headers, deciding the tree, and writing it to nowhere.
 
+#![allow(clippy::expect_used, reason = "a bench that cannot run ends")]
+
 use std::fs::File;
 use std::hint::black_box;
 use std::io;

@@ -1,5 +1,7 @@
 //! The state stores with ten thousand records.
 
+#![allow(clippy::expect_used, reason = "a bench that cannot run ends")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

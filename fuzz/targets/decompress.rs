@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
             Ok(0) => break,
             Ok(length) => total += length as u64,
             Err(error) => {
-                let error = Error::io("read", "data", error);
+                let error = Error::io("read", std::path::Path::new("data"), error);
                 let expected = [ErrorKind::InvalidData, ErrorKind::QuotaExceeded];
                 assert!(expected.contains(&error.kind()), "{:?}: {error}", error.kind());
                 break;

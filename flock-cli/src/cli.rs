@@ -168,6 +168,10 @@ pub(crate) struct Build {
     /// Replace an appliance that is there.
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Do not wait until the appliance is on the disk: after a loss of power
+    /// it may be incomplete.
+    #[arg(long)]
+    pub(crate) no_sync: bool,
     /// Check everything that can be checked, and show what would be built.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,

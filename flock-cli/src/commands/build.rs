@@ -39,7 +39,8 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
     if let Some(output) = &command.output {
         request = request.output(output);
     }
-    let request = request.force(command.force).source_date_epoch(source_date_epoch()?);
+    let request =
+        request.force(command.force).sync(!command.no_sync).source_date_epoch(source_date_epoch()?);
     request.check().map_err(|error| advise(error, command.force))?;
     if command.dry_run {
         let plan = Plan { dry_run: true, plan: &request };

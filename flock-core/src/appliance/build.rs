@@ -1,6 +1,7 @@
 //! Fetches, puts the tree together, and writes it.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sources::{Input, Sources};
 use super::{BuildRequest, Built};
@@ -76,21 +77,18 @@ fn assemble(
 
 /// The appliance on paper.
 fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tree> {
-    let limits = Limits::default().with_max_output(request.max_size);
-    let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits);
-    let mut layers = sources.base.iter();
-    let base = match layers.next() {
-        Some(base) => open(ctx, base, &options)?,
-        // An image of no layers is an empty root file system.
-        None => Layer::from_bytes("the empty base", vec![0; 1024], ctx)?,
-    };
+    let inputs: Vec<_> = sources.base.iter().chain(&sources.applications).collect();
+    let mut layers = open_all(ctx, request, &inputs)?.into_iter();
+    // An image of no layers is an empty root file system.
+    let empty = || Layer::from_bytes("the empty base", vec![0; 1024], ctx);
+    let mut base = layers.by_ref().take(sources.base.len());
+    let bottom = base.next().map_or_else(empty, Ok)?;
     let epoch = TreeOptions::default().with_source_date_epoch(request.source_date_epoch);
-    let mut tree = Tree::with_options(base, &epoch, ctx)?;
-    for layer in layers {
-        tree.overlay(open(ctx, layer, &options)?, ctx)?;
+    let mut tree = Tree::with_options(bottom, &epoch, ctx)?;
+    for layer in base {
+        tree.overlay(layer, ctx)?;
     }
-    for (application, input) in request.applications.iter().zip(&sources.applications) {
-        let layer = open(ctx, input, &options)?;
+    for (application, layer) in request.applications.iter().zip(layers) {
         tree.replace(&application.wwwroot, layer, &replace_options(application), ctx)?;
     }
     tree.exclude(&request.exclude)?;
@@ -98,6 +96,37 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
         tree.inject(file)?;
     }
     Ok(tree)
+}
+
+/// Opens inputs side by side, on as many threads as the request allows:
+/// decompressing is what takes time here.
+fn open_all(ctx: &Context, request: &BuildRequest, inputs: &[&Input]) -> Result<Vec<Layer>> {
+    let limits = Limits::default().with_max_output(request.max_size);
+    let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut opened = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = inputs.get(at) else { return Ok(opened) };
+            opened.push((at, open(ctx, input, &options)?));
+        }
+    };
+    let threads = request.threads.get().min(inputs.len());
+    let mut opened = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let results = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost()));
+        results.collect::<Result<Vec<_>>>()
+    })?
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>();
+    opened.sort_by_key(|(at, _)| *at);
+    Ok(opened.into_iter().map(|(_, layer)| layer).collect())
+}
+
+fn lost<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Unexpected, "a thread that reads the inputs panicked"))
 }
 
 fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<Layer> {

@@ -325,11 +325,16 @@ impl Layer {
         self.dotted
     }
 
-    /// The bytes of the tar, and its file if it is one.
-    pub(crate) fn bytes(&self) -> Option<(&dyn ReadAt, Option<&File>)> {
+    /// Whether it is a tar, whose blocks can be copied as they are.
+    pub(crate) fn is_tar(&self) -> bool {
+        !matches!(self.source, Source::Directory(_))
+    }
+
+    /// The bytes of the tar from `offset` on.
+    pub(crate) fn stretch(&self, offset: u64) -> Option<ExtentSource> {
         match &self.source {
-            Source::Tar { file, .. } => Some((file.as_ref(), Some(file.as_ref()))),
-            Source::Memory(bytes) => Some((bytes, None)),
+            Source::Tar { file, .. } => Some(ExtentSource::File { file: Arc::clone(file), offset }),
+            Source::Memory(bytes) => Some(ExtentSource::Bytes { bytes: Arc::clone(bytes), offset }),
             Source::Directory(_) => None,
         }
     }

@@ -1,19 +1,20 @@
 //! The tree as a tar archive.
 
+mod output;
+
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::io::Errno;
-
+use self::output::{Output, Range, Writer};
 use super::entry::{Entry, EntryKind, ExtentSource};
 use super::index::Layer;
-use super::read_at::ReadAt;
+use super::name;
 use super::sink::{Sink, Written};
 use super::tar::{BLOCK, Segment, Spec, write_header};
 use super::tree::{Entries, Step, Tree};
-use crate::progress::{Task, Unit};
+use crate::progress::Unit;
 use crate::{Context, Error, Result};
 
 /// A tar's length is a multiple of this, as GNU tar writes it.
@@ -22,8 +23,6 @@ const RECORD: u64 = 20 * BLOCK as u64;
 const BUFFER: usize = 256 << 10;
 /// What is shorter goes through the buffer, not through a call of its own.
 const SMALL: u64 = 64 << 10;
-/// How much one call of `copy_file_range` copies, between looks at the context.
-const CHUNK: u64 = 16 << 20;
 
 /// Writes a tree as a tar archive: POSIX ustar, and pax where that is too
 /// narrow, ended by two zero blocks and padded to 10,240 bytes.
@@ -106,29 +105,46 @@ impl<W: Write> Sink for TarSink<W> {
     fn write(&mut self, tree: &Tree, ctx: &Context) -> Result<Written> {
         let total = tree.summary().tar_bytes.next_multiple_of(RECORD);
         let task = ctx.task(format!("write {}", self.name), Unit::Bytes, Some(total));
-        let mut archive = Archive::new(self, ctx, &task, tree.is_dotted());
-        let mut entries = tree.entries();
-        let mut count = 0u64;
-        while let Some(step) = entries.step() {
-            match step? {
-                Step::Raw { layer, layer_id, start, length } => {
-                    archive.raw(layer, layer_id, start, length)?;
-                }
-                Step::Encode(entry) => archive.entry(&entry, &entries)?,
+        let written = match self.fd {
+            Some(fd) => {
+                let failed = |error| Error::io("write", Path::new(&self.name), error);
+                let file = fd(&self.out).try_clone_to_owned().map_err(failed)?;
+                let writer = Writer::to_file(File::from(file), &self.name, ctx, &task);
+                writer.while_making(|queue| write_archive(tree, ctx, queue))?
             }
-            count += 1;
-            if count.is_multiple_of(1024) {
-                ctx.check()?;
+            None => {
+                let mut writer = Writer::new(&mut self.out, &self.name, ctx, &task);
+                let written = write_archive(tree, ctx, &mut writer)?;
+                writer.flush()?;
+                written
             }
-        }
-        let bytes = archive.finish()?;
+        };
         task.done();
-        Ok(Written { entries: count, bytes })
+        Ok(written)
     }
 }
 
+fn write_archive<O: Output>(tree: &Tree, ctx: &Context, output: &mut O) -> Result<Written> {
+    let mut archive = Archive::new(output, tree.is_dotted());
+    let mut entries = tree.entries();
+    let mut count = 0u64;
+    while let Some(step) = entries.step() {
+        match step? {
+            Step::Raw { layer, layer_id, start, length } => {
+                archive.raw(layer, layer_id, start, length)?;
+            }
+            Step::Encode(entry) => archive.entry(&entry, &entries)?,
+        }
+        count += 1;
+        if count.is_multiple_of(1024) {
+            ctx.check()?;
+        }
+    }
+    Ok(Written { entries: count, bytes: archive.finish()? })
+}
+
 /// A stretch of a layer that is to be copied.
-struct Range<'t> {
+struct Pending<'t> {
     layer: &'t Layer,
     layer_id: u16,
     start: u64,
@@ -136,23 +152,21 @@ struct Range<'t> {
 }
 
 /// A tar archive being written.
-struct Archive<'t, W> {
-    sink: &'t mut TarSink<W>,
-    ctx: &'t Context,
-    task: &'t Task,
+struct Archive<'t, O> {
+    output: &'t mut O,
     dotted: bool,
     /// What was gathered and not yet written.
     buffer: Vec<u8>,
     /// What is to be copied behind the buffer, while it may still grow.
-    pending: Option<Range<'t>>,
+    pending: Option<Pending<'t>>,
     /// The length of the archive so far, gathered bytes included.
     length: u64,
 }
 
-impl<'t, W: Write> Archive<'t, W> {
-    fn new(sink: &'t mut TarSink<W>, ctx: &'t Context, task: &'t Task, dotted: bool) -> Self {
+impl<'t, O: Output> Archive<'t, O> {
+    fn new(output: &'t mut O, dotted: bool) -> Self {
         let buffer = Vec::with_capacity(2 * BUFFER);
-        Self { sink, ctx, task, dotted, buffer, pending: None, length: 0 }
+        Self { output, dotted, buffer, pending: None, length: 0 }
     }
 
     /// Copies blocks of a layer as they are.
@@ -165,7 +179,7 @@ impl<'t, W: Write> Archive<'t, W> {
             }
             _ => {
                 self.settle()?;
-                self.pending = Some(Range { layer, layer_id, start, length });
+                self.pending = Some(Pending { layer, layer_id, start, length });
                 Ok(())
             }
         }
@@ -193,20 +207,13 @@ impl<'t, W: Write> Archive<'t, W> {
         let mut stored = 0;
         for extent in &entry.content.extents {
             stored += extent.length;
-            let length = extent.length;
-            self.length += length;
-            if let Some(bytes) = entries.data_at_hand(extent) {
-                self.buffer.extend_from_slice(bytes);
-                self.flush_if_full()?;
-                continue;
-            }
-            match &extent.source {
-                ExtentSource::File { file, offset } => {
-                    self.copy(file.as_ref(), Some(file), *offset, length, &entry_name(entry))?;
+            self.length += extent.length;
+            match entries.data_at_hand(extent) {
+                Some(bytes) => {
+                    self.buffer.extend_from_slice(bytes);
+                    self.flush_if_full()?;
                 }
-                ExtentSource::Bytes { bytes, offset } => {
-                    self.copy(bytes.as_ref(), None, *offset, length, &entry_name(entry))?;
-                }
+                None => self.copy(&extent.source, extent.length, || name::show(&entry.path))?,
             }
         }
         let padding = stored.next_multiple_of(BLOCK as u64) - stored;
@@ -219,7 +226,6 @@ impl<'t, W: Write> Archive<'t, W> {
         let end = (self.length + 2 * BLOCK as u64).next_multiple_of(RECORD);
         self.zeros(end - self.length)?;
         self.flush()?;
-        self.sink.out.flush().map_err(|error| self.write_error(error))?;
         Ok(self.length)
     }
 
@@ -246,61 +252,25 @@ impl<'t, W: Write> Archive<'t, W> {
     /// Copies what is pending.
     fn settle(&mut self) -> Result<()> {
         let Some(range) = self.pending.take() else { return Ok(()) };
-        let Some((source, file)) = range.layer.bytes() else { return Ok(()) };
-        self.copy(source, file, range.start, range.length, range.layer.name())
+        let Some(source) = range.layer.stretch(range.start) else { return Ok(()) };
+        self.copy(&source, range.length, || range.layer.name().to_owned())
     }
 
-    /// Copies a range of a source behind what was gathered.
-    fn copy<R: ReadAt + ?Sized>(
+    /// Copies from a source behind what was gathered.
+    fn copy(
         &mut self,
-        source: &R,
-        file: Option<&File>,
-        mut start: u64,
-        mut length: u64,
-        name: &str,
+        source: &ExtentSource,
+        length: u64,
+        name: impl FnOnce() -> String,
     ) -> Result<()> {
-        if length >= SMALL
-            && let Some(file) = file
-        {
+        if length >= SMALL {
             self.flush()?;
-            let copied = self.copy_in_kernel(file, start, length)?;
-            start += copied;
-            length -= copied;
+            return self.output.range(Range { source: source.clone(), length, name: name() });
         }
-        while length > 0 {
-            let part = usize::try_from(length).unwrap_or(BUFFER).min(BUFFER);
-            let before = self.buffer.len();
-            self.buffer.resize(before + part, 0);
-            source.read_exact_at(&mut self.buffer[before..], start).map_err(|error| {
-                Error::io("read", Path::new(name), error).with("offset", start.to_string())
-            })?;
-            start += part as u64;
-            length -= part as u64;
-            self.flush_if_full()?;
-        }
-        Ok(())
-    }
-
-    /// Lets the kernel copy, from file to file. Returns how much it copied:
-    /// less than all where it cannot, and then it is not asked again.
-    fn copy_in_kernel(&mut self, file: &File, start: u64, length: u64) -> Result<u64> {
-        let mut from = start;
-        let end = start + length;
-        while from < end {
-            let Some(fd) = self.sink.fd else { break };
-            self.ctx.check()?;
-            let part = usize::try_from((end - from).min(CHUNK)).unwrap_or(usize::MAX);
-            let out = fd(&self.sink.out);
-            match rustix::fs::copy_file_range(file, Some(&mut from), out, None, part) {
-                // The source ended, which reading it will tell.
-                Ok(0) => break,
-                Ok(copied) => self.task.advance(copied as u64),
-                Err(Errno::INTR) => {}
-                Err(error) if is_unable(error) => self.sink.fd = None,
-                Err(error) => return Err(self.write_error(error.into())),
-            }
-        }
-        Ok(from - start)
+        let before = self.buffer.len();
+        self.buffer.resize(before + usize::try_from(length).unwrap_or(0), 0);
+        output::read(source, 0, &mut self.buffer[before..], name)?;
+        self.flush_if_full()
     }
 
     fn flush_if_full(&mut self) -> Result<()> {
@@ -308,27 +278,8 @@ impl<'t, W: Write> Archive<'t, W> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        self.ctx.check()?;
-        self.sink.out.write_all(&self.buffer).map_err(|error| self.write_error(error))?;
-        self.task.advance(self.buffer.len() as u64);
-        self.buffer.clear();
-        Ok(())
+        if self.buffer.is_empty() { Ok(()) } else { self.output.bytes(&mut self.buffer) }
     }
-
-    fn write_error(&self, error: io::Error) -> Error {
-        Error::io("write", Path::new(&self.sink.name), error)
-    }
-}
-
-/// Whether the kernel cannot copy between these two files at all.
-fn is_unable(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF | Errno::PERM
-    )
 }
 
 /// The map of a file that has holes.
@@ -338,8 +289,4 @@ fn sparse_map(entry: &Entry) -> Option<Vec<Segment>> {
     let segment =
         |extent: &super::entry::Extent| Segment { offset: extent.offset, length: extent.length };
     (stored < content.size).then(|| content.extents.iter().map(segment).collect())
-}
-
-fn entry_name(entry: &Entry) -> String {
-    super::name::show(&entry.path)
 }

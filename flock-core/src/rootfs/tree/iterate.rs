@@ -136,7 +136,10 @@ impl<'t> Entries<'t> {
     pub(crate) fn data_at_hand(&self, extent: &Extent) -> Option<&[u8]> {
         let (ExtentSource::File { offset, .. } | ExtentSource::Bytes { offset, .. }) =
             &extent.source;
-        self.tree.layers.get(usize::from(self.window_layer?))?.bytes()?;
+        let layer = self.tree.layers.get(usize::from(self.window_layer?))?;
+        if !layer.is_tar() {
+            return None;
+        }
         self.window.peek(*offset, usize::try_from(extent.length).ok()?)
     }
 
@@ -161,8 +164,11 @@ impl<'t> Entries<'t> {
         let inode = &tree.inodes[inode as usize];
         let layer = tree.layers.get(usize::from(layer_id))?;
         let entry = layer.entry(at as usize);
-        layer.bytes()?;
-        if moved || inode.rules != 0 || tree.epoch.is_some_and(|limit| entry.is_newer_than(limit)) {
+        if !layer.is_tar()
+            || moved
+            || inode.rules != 0
+            || tree.epoch.is_some_and(|limit| entry.is_newer_than(limit))
+        {
             return None;
         }
         let says_the_same = match first {

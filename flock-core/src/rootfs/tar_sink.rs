@@ -171,7 +171,6 @@ impl<'t, O: Output> Archive<'t, O> {
 
     /// Copies blocks of a layer as they are.
     fn raw(&mut self, layer: &'t Layer, layer_id: u16, start: u64, length: u64) -> Result<()> {
-        self.length += length;
         match &mut self.pending {
             Some(range) if range.layer_id == layer_id && range.start + range.length == start => {
                 range.length += length;
@@ -207,9 +206,9 @@ impl<'t, O: Output> Archive<'t, O> {
         let mut stored = 0;
         for extent in &entry.content.extents {
             stored += extent.length;
-            self.length += extent.length;
             match entries.data_at_hand(extent) {
                 Some(bytes) => {
+                    self.length += extent.length;
                     self.buffer.extend_from_slice(bytes);
                     self.flush_if_full()?;
                 }
@@ -263,9 +262,12 @@ impl<'t, O: Output> Archive<'t, O> {
         length: u64,
         name: impl FnOnce() -> String,
     ) -> Result<()> {
+        let at = self.length;
+        self.length += length;
         if length >= SMALL {
             self.flush()?;
-            return self.output.range(Range { source: source.clone(), length, name: name() });
+            let (source, name) = (source.clone(), name());
+            return self.output.range(Range { source, length, at, name });
         }
         let before = self.buffer.len();
         self.buffer.resize(before + usize::try_from(length).unwrap_or(0), 0);

@@ -84,7 +84,8 @@ impl fmt::Display for GitReference {
 /// A repository and the commit that is wanted of it.
 ///
 /// In text: `URL` or `URL#REFERENCE`. The URL is one that git takes: by
-/// `https`, `http`, `ssh`, `git` or `file`, `user@host:path`, or a local path.
+/// `https`, `http`, `ssh`, `git` or `file`, `user@host:path`, or a local path,
+/// which is taken from the working directory when the source is made.
 ///
 /// ```
 /// use flock_core::fetch::{GitReference, GitSource};
@@ -167,6 +168,19 @@ impl fmt::Debug for GitSource {
     }
 }
 
+/// A local path from the root, for git runs elsewhere; `user@host:path` as it
+/// is. git tells the two apart by a colon before the first slash (git-fetch(1),
+/// "Git URLs").
+fn absolute(text: &str) -> Result<String, Error> {
+    let is_remote = text.split('/').next().is_some_and(|head| head.contains(':'));
+    if is_remote {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text)
+        .map_err(|source| invalid("the repository's path cannot be used").source(source))?;
+    path.into_os_string().into_string().map_err(|_| invalid("the repository's path is not UTF-8"))
+}
+
 /// The URL as git gets it, and the login that it must not see in its
 /// arguments. Errors do not show the text: it may hold a password.
 fn checked_url(text: &str) -> Result<(String, Option<Secret>), Error> {
@@ -185,7 +199,7 @@ fn checked_url(text: &str) -> Result<(String, Option<Secret>), Error> {
             return Err(invalid("git's remote helpers (NAME::ADDRESS) are not used")
                 .hint("use https://, ssh://, git://, file:// or a path"));
         }
-        return Ok((text.to_owned(), None));
+        return Ok((absolute(text)?, None));
     };
     let scheme = scheme.to_ascii_lowercase();
     let malformed = |source| invalid("the repository's URL is malformed").source(source);
@@ -287,9 +301,12 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["https://h/x", "ssh://git@h/x", "git@h:x.git", "/a/b", "../a", "git://h/x"] {
+        for good in ["https://h/x", "ssh://git@h/x", "git@h:x.git", "/a/b", "git://h/x"] {
             assert_eq!(good.parse::<GitSource>().unwrap().url(), good);
         }
+        let here = std::env::current_dir().unwrap().join("a:b/../c");
+        let source: GitSource = "./a:b/../c".parse().unwrap();
+        assert_eq!(source.url(), here.to_str().unwrap());
         for bad in [
             "",
             "-x",

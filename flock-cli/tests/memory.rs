@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use flock_core::conformance::{self, Failure, REQUIRE, Service, Suite, service};
+use flock_core::conformance::{self, REQUIRE, Service, Suite, service};
 use harness::{Doing as _, Noise, Outcome, Place, Tar, run, watch};
 
 const MIB: u64 = 1 << 20;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn wanted() -> Service {
     let required = std::env::var(REQUIRE).unwrap_or_default();
     let asked = required.split(',').any(|name| name.trim() == "large");
-    let reason = format!("takes 15 GB of disk and minutes; {REQUIRE}=large runs it");
+    let reason = format!("disk or time given for it (15 GB, minutes); {REQUIRE}=large runs it");
     service("large", if asked { Ok(()) } else { Err(reason) })
 }
 
@@ -89,9 +89,6 @@ fn measure(place: &Place, base: &Path, compression: &str, limit: u64) -> Outcome
     let app = place.app(base, &place.application()?)?;
     let output = place.path("appliance");
     let watched = watch(&mut place.build(&app, &output, compression))?;
-    if !watched.status.success() {
-        return Err(Failure::new(format!("flock build: {}", watched.status)));
-    }
     let size = std::fs::metadata(&output).doing("look at the appliance")?.len();
     let megabytes = watched.memory / MIB;
     harness::note(format_args!(

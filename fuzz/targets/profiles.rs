@@ -7,8 +7,11 @@ use libfuzzer_sys::fuzz_target;
 const SECRET: &str = "S3cr3tValue";
 
 fuzz_target!(|text: &str| {
-    // What the fuzzer makes up comes before and after a secret.
     let _ = Profiles::parse(text, "flockr.yaml");
+    // The fuzzer finds out what is looked for.
+    if text.contains(SECRET) {
+        return;
+    }
     let profile = "production:\n  secretkey: S3cr3tValue\n";
     for text in [format!("{text}\n{profile}"), format!("{profile}{text}")] {
         let shown = match Profiles::parse(&text, "flockr.yaml") {

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use flock_core::conformance::{Failure, Service, service};
@@ -210,20 +210,19 @@ impl Read for Noise {
     }
 }
 
-/// A run that was looked at from outside.
+/// A run that went well and was looked at from outside.
 pub(crate) struct Watched {
-    /// How it ended.
-    pub(crate) status: ExitStatus,
     /// How long it took.
     pub(crate) wall: Duration,
     /// The largest amount of anonymous memory seen, in bytes.
     pub(crate) memory: u64,
 }
 
-/// Runs a command to its end and looks at its memory every few milliseconds.
+/// Runs a command to its good end and looks at its memory every few milliseconds.
 pub(crate) fn watch(command: &mut Command) -> Outcome<Watched> {
     let started = Instant::now();
-    let mut child = command.stdout(Stdio::null()).spawn().doing("run flock")?;
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing("run flock")?;
     let mut memory = 0;
     let status = loop {
         memory = memory.max(anonymous(&child));
@@ -232,7 +231,12 @@ pub(crate) fn watch(command: &mut Command) -> Outcome<Watched> {
         }
         std::thread::sleep(Duration::from_millis(2));
     };
-    Ok(Watched { status, wall: started.elapsed(), memory })
+    let wall = started.elapsed();
+    if status.success() {
+        return Ok(Watched { wall, memory });
+    }
+    let words = child.wait_with_output().doing("wait")?.stderr;
+    Err(Failure::new(format!("{command:?}: {status}\n{}", String::from_utf8_lossy(&words))))
 }
 
 /// proc(5), `/proc/PID/status`: RssAnon.

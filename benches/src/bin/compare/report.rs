@@ -74,7 +74,7 @@ pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
 fn add_group(text: &mut String, group: Group, rows: &[&Outcome], limit: Option<f64>) {
     let flock = rows
         .iter()
-        .find(|row| row.way.id.starts_with("flock") && row.way.id != "flock-first")
+        .find(|row| matches!(row.way.id, "flock" | "flock-gz-6" | "flock-zst-3" | "flock-again"))
         .filter(|row| row.failure.is_none())
         .and_then(|row| row.wall());
     let _ = writeln!(

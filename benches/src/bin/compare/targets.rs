@@ -14,6 +14,7 @@ pub(crate) fn missed(outcomes: &[Outcome], start_up: Duration) -> Vec<String> {
     let promises = Promises { outcomes };
     let mut missed = Vec::new();
     missed.extend(promises.at_most("flock", 1.25, "cat"));
+    missed.extend(promises.at_most("flock-sync", 1.25, "cat-sync"));
     missed.extend(promises.at_most("flock", 0.1, "original"));
     missed.extend(promises.at_most("flock-gz-6", 0.5, "bsdtar-pigz"));
     missed.extend(promises.no_larger("flock-gz-6", "bsdtar-pigz"));

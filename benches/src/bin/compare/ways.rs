@@ -87,7 +87,11 @@ fn plain(places: &Places) -> Vec<Way> {
             .pipe(&synced_out, &[&["cat", &text(base), &text(app)]])
             .step(&["sync", &text(&synced_out)])
             .done(QUICK),
-        way("flock", "**flock**").flock(base, "none", false).done(QUICK),
+        way("flock", "**flock** `--no-sync`").flock(base, "none", false).done(QUICK),
+        way("flock-sync", "**flock** as by default, until it is on the disk")
+            .flock(base, "none", false)
+            .synced()
+            .done(QUICK),
         way("bsdtar", "bsdtar `@archive`, application already in place")
             .bsdtar(base, app_placed, &[])
             .done(QUICK),
@@ -216,7 +220,15 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// `fresh` forgets what earlier builds left in the cache.
+    /// As by default: until the appliance is on the disk.
+    fn synced(mut self) -> Self {
+        let programs = self.way.steps.iter_mut().flat_map(|step| &mut step.programs);
+        programs.for_each(|program| program.args.retain(|word| word != "--no-sync"));
+        self
+    }
+
+    /// Like the peers it does not wait for the disk. `fresh` forgets what
+    /// earlier builds left in the cache.
     fn flock(mut self, base: &Path, compression: &str, fresh: bool) -> Self {
         let app = self.places.app_directory(base);
         let home = self.places.scratch.join("home");
@@ -228,6 +240,7 @@ impl<'a> Draft<'a> {
             &text(&self.way.output),
             "--compression",
             compression,
+            "--no-sync",
         ]);
         for (key, below) in [
             ("HOME", ""),

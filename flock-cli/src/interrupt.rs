@@ -1,6 +1,7 @@
 //! Runs work until it ends or the user ends it.
 
 use std::future::Future;
+use std::task::Poll;
 
 use flock_core::{Context, Error, ErrorKind, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exit::Exit;
 use crate::output::to_stderr;
 
-/// Runs `work` on a runtime of its own. The first SIGINT or SIGTERM cancels
+/// Runs `work` on a runtime of its own. The first SIGINT, SIGTERM or SIGHUP cancels
 /// `ctx` and waits for `work` to clean up; the second ends the process.
 pub(crate) fn run<T>(ctx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let failed =
@@ -16,30 +17,40 @@ pub(crate) fn run<T>(ctx: &Context, work: impl Future<Output = Result<T>>) -> Re
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        let [interrupt, terminate] = signals;
-        let watch = watch(ctx.clone(), interrupt.map_err(failed)?, terminate.map_err(failed)?);
-        let watcher = tokio::spawn(watch);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let mut signals = Vec::new();
+        for kind in kinds {
+            signals.push(signal(kind).map_err(failed)?);
+        }
+        let watcher = tokio::spawn(watch(ctx.clone(), signals));
         let result = work.await;
         watcher.abort();
         result
     })
 }
 
-async fn watch(ctx: Context, mut interrupt: Signal, mut terminate: Signal) {
-    wait(&mut interrupt, &mut terminate).await;
+async fn watch(ctx: Context, mut signals: Vec<Signal>) {
+    wait(&mut signals).await;
     ctx.cancel();
-    to_stderr("cleaning up; once more ends at once\n");
-    wait(&mut interrupt, &mut terminate).await;
-    to_stderr("ended; the next build removes what is left\n");
+    to_stderr(
+        "cleaning up; once more ends at once
+",
+    );
+    wait(&mut signals).await;
+    to_stderr(
+        "ended; the next build removes what is left
+",
+    );
     leave();
 }
 
-async fn wait(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+/// Waits for any of the signals.
+async fn wait(signals: &mut [Signal]) {
+    std::future::poll_fn(|task| {
+        let any = signals.iter_mut().any(|signal| signal.poll_recv(task).is_ready());
+        if any { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 #[expect(clippy::exit, reason = "the second signal asks for just that")]

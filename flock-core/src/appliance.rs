@@ -3,13 +3,15 @@
 mod build;
 mod sources;
 
+use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location};
+use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location, RepositoryType};
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
 use crate::settings::Settings;
@@ -60,6 +62,9 @@ pub struct BuildRequest {
     /// `SOURCE_DATE_EPOCH` in seconds, see
     /// [`TreeOptions`](crate::rootfs::TreeOptions).
     pub source_date_epoch: Option<i64>,
+    /// The file that asks for it, which the output must not replace.
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
 }
 
 impl BuildRequest {
@@ -96,6 +101,7 @@ impl BuildRequest {
             threads: settings.threads.value,
             sync: true,
             source_date_epoch: None,
+            config: Some(app.config_path()),
         })
     }
 
@@ -143,27 +149,72 @@ impl BuildRequest {
     /// # Errors
     /// [`ErrorKind::NotFound`] for an input or a directory that is not there;
     /// [`ErrorKind::AlreadyExists`] for an output that is, without `force`;
-    /// [`ErrorKind::InvalidConfig`] for an output that is no file.
+    /// [`ErrorKind::InvalidConfig`] for an output that is no file, is one of
+    /// the inputs, or would be packed with one; for an input that is a device.
     pub fn check(&self) -> Result<()> {
-        let locations =
-            std::iter::once(&self.base).chain(self.applications.iter().map(|app| &app.repository));
-        for location in locations {
-            if let Location::Path(path) = location {
-                exists(path)?;
+        for path in self.inputs() {
+            let metadata = fs::metadata(path).map_err(|source| Error::io("find", path, source))?;
+            let kind = metadata.file_type();
+            if kind.is_char_device() || kind.is_block_device() {
+                let message = format!("{} is a device, not an input", path.display());
+                return Err(Error::new(ErrorKind::InvalidConfig, message)
+                    .hint("copy what is on it to a file"));
             }
-        }
-        for content in self.inject.contents() {
-            if let Content::File(path) = content {
-                exists(path)?;
-            }
+            self.check_against(path, &metadata)?;
         }
         self.check_output()
+    }
+
+    /// What is read of this machine.
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let applications = self.applications.iter().map(|one| &one.repository);
+        let located = std::iter::once(&self.base).chain(applications);
+        let located = located.filter_map(|location| match location {
+            Location::Path(path) => Some(path.as_path()),
+            _ => None,
+        });
+        let injected = self.inject.contents().filter_map(|content| match content {
+            Content::File(path) => Some(path.as_path()),
+            Content::Inline(_) => None,
+        });
+        let config = self.config.as_deref().filter(|path| path.exists());
+        located.chain(injected).chain(config)
+    }
+
+    /// Refuses to write over an input, or into one.
+    fn check_against(&self, input: &Path, metadata: &fs::Metadata) -> Result<()> {
+        let refuse = |what: &str| {
+            let (output, input) = (self.output.display(), input.display());
+            let message = format!("the output {output} {what} {input}");
+            Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("path", output.to_string())
+                .hint("name another file for the output"))
+        };
+        if let Ok(there) = fs::metadata(&self.output)
+            && (there.dev(), there.ino()) == (metadata.dev(), metadata.ino())
+        {
+            return refuse("is an input of the build:");
+        }
+        if metadata.is_dir() {
+            let parent = self.output.parent().filter(|parent| *parent != Path::new(""));
+            let parent = fs::canonicalize(parent.unwrap_or(Path::new(".")));
+            let inside = fs::canonicalize(input)
+                .is_ok_and(|directory| parent.is_ok_and(|parent| parent.starts_with(directory)));
+            // git packs what is committed, not what lies there.
+            let is_packed = !self.applications.iter().any(|one| {
+                one.kind == RepositoryType::Git && one.repository == Location::Path(input.into())
+            });
+            if inside && is_packed {
+                return refuse("would become part of what is packed:");
+            }
+        }
+        Ok(())
     }
 
     fn check_output(&self) -> Result<()> {
         let shown = self.output.display().to_string();
         let error = |kind, message| Err(Error::new(kind, message).with("path", shown.clone()));
-        match std::fs::symlink_metadata(&self.output) {
+        match fs::symlink_metadata(&self.output) {
             Ok(metadata) if metadata.is_dir() => {
                 return error(
                     ErrorKind::InvalidConfig,
@@ -187,7 +238,7 @@ impl BuildRequest {
 }
 
 fn exists(path: &Path) -> Result<()> {
-    std::fs::metadata(path).map(|_| ()).map_err(|source| Error::io("find", path, source))
+    fs::metadata(path).map(|_| ()).map_err(|source| Error::io("find", path, source))
 }
 
 fn application_within(application: &ApplicationConfig, directory: &Path) -> ApplicationConfig {

@@ -82,19 +82,28 @@ impl SecretSource {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the file or variable is missing;
-    /// [`ErrorKind::InvalidConfig`] if the command is empty, fails or prints
-    /// what is not UTF-8. What the command printed is in no error.
+    /// [`ErrorKind::PermissionDenied`] and other kinds of [`Error::io`] for a
+    /// file; [`ErrorKind::InvalidConfig`] if the command is empty or fails, or
+    /// if a variable or the command's output is not UTF-8. The value is in no
+    /// error.
     pub fn resolve(&self) -> Result<Secret> {
         match self {
             Self::Value(secret) => Ok(secret.clone()),
             Self::File { file } => std::fs::read_to_string(file)
                 .map(trimmed)
                 .map_err(|source| Error::io("read the secret in", file, source)),
-            Self::Env { env } => std::env::var(env).map(Secret).map_err(|source| {
-                Error::new(ErrorKind::NotFound, format!("no secret in the variable {env}"))
-                    .hint(format!("set {env}"))
-                    .source(source)
-            }),
+            Self::Env { env } => match std::env::var(env) {
+                Ok(value) => Ok(Secret(value)),
+                Err(std::env::VarError::NotPresent) => {
+                    let message = format!("no secret in the variable {env}");
+                    Err(Error::new(ErrorKind::NotFound, message).hint(format!("set {env}")))
+                }
+                // This error would show the value.
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    let message = format!("the secret in the variable {env} is not UTF-8");
+                    Err(Error::new(ErrorKind::InvalidConfig, message))
+                }
+            },
             Self::Command { command } => run(command),
         }
     }

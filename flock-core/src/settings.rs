@@ -63,7 +63,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "cache_max_age",
         flag: "--cache-max-age",
         variable: "FLOCK_CACHE_MAX_AGE",
-        default: "`30d`",
+        default: "`1h`",
         what: "How long a download may be used unasked: a number with s, m, h or d",
     },
     Setting {
@@ -110,7 +110,7 @@ pub const OTHER_VARIABLES: &[(&str, &str)] = &[
     ("NO_COLOR", "Set to anything: as `FLOCK_COLOR=never`, unless that is set"),
     (
         "SOURCE_DATE_EPOCH",
-        "The time, in seconds since 1970, of what flock itself puts into an appliance",
+        "The newest time, in seconds since 1970, that anything in an appliance has; what flock itself puts in gets it",
     ),
 ];
 
@@ -307,8 +307,7 @@ impl Settings {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             cache_dir: layers.pick("cache_dir", path, || places.cache.clone())?,
-            cache_max_age: layers
-                .pick("cache_max_age", age, || Duration::from_secs(30 * 24 * 3600))?,
+            cache_max_age: layers.pick("cache_max_age", age, || Duration::from_secs(3600))?,
             threads: layers.pick("threads", count, || threads)?,
             config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,

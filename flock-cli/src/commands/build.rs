@@ -1,7 +1,7 @@
 //! `flock build`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flock_core::appliance::{self, BuildRequest, Built};
@@ -125,6 +125,9 @@ fn done(built: &Built, took: Duration) -> String {
 
 /// What to do with it now.
 fn next(session: &Session, output: &Path) {
+    // With -C the shell is somewhere else than flock.
+    let absolute = std::path::absolute(output).ok().filter(|_| session.moved);
+    let output = absolute.unwrap_or_else(|| PathBuf::from(output));
     let output = output.display();
     session.printer.note("Next:");
     session.printer.note(&format!("  list it:            tar tvf {output}"));

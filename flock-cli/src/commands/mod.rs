@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) printer: Printer,
     pub(crate) places: Places,
     pub(crate) settings: Settings,
+    /// Whether flock runs in another directory than the shell.
+    pub(crate) moved: bool,
 }
 
 /// Runs the command and prints how it went.
@@ -68,7 +70,8 @@ fn session(global: &Global) -> Result<Session, Error> {
     let settings = Settings::resolve(&places, global.settings(), |name| std::env::var(name).ok())?;
     let printer = Printer::new(global.json, global.quiet, settings.color.value);
     log(global.verbose, printer)?;
-    Ok(Session { printer, places, settings })
+    let moved = global.directory.is_some();
+    Ok(Session { printer, places, settings, moved })
 }
 
 /// Sends the libraries' log to standard error, as far as it is wanted.

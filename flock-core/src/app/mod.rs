@@ -120,6 +120,12 @@ pub struct App {
 }
 
 impl App {
+    /// An application that need not stand in a file. Relative paths of its
+    /// configuration are taken from `directory`, where its appliance goes too.
+    pub fn new(name: impl Into<String>, directory: impl Into<PathBuf>, config: AppConfig) -> Self {
+        Self { name: name.into(), directory: directory.into(), config }
+    }
+
     /// Opens the application `name` of the directory `parent`. The name may
     /// also be a path, which is taken from there.
     ///

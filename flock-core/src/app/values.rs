@@ -96,8 +96,10 @@ fn from_url(text: &str) -> Result<Location> {
     match url.scheme() {
         "file" => url
             .to_file_path()
+            .ok()
+            .filter(|path| path.parent().is_some())
             .map(Location::Path)
-            .map_err(|()| invalid("a file:// URL must hold an absolute path of this machine")),
+            .ok_or_else(|| invalid("a file:// URL must hold the absolute path of a file")),
         "http" | "https" | "ssh" | "git" => Ok(Location::Url(url)),
         other => Err(invalid(format!("addresses of the kind {other}:// are not understood"))
             .hint("use a path, http://, https://, file:// or oci://; for git also ssh://")),

@@ -70,6 +70,7 @@ fn assemble(
         check_space(&output, summary.tar_bytes)?;
     }
     let written = write(ctx, request, &tree, &output)?;
+    tree.verify_unchanged()?;
     let size = output.file().metadata().map_err(|e| Error::io("look at", output.path(), e))?.len();
     let path = output.commit()?;
     Ok(Built { output: path, size, entries: written.entries, compression: request.compression })
@@ -83,6 +84,11 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
     let empty = || Layer::from_bytes("the empty base", vec![0; 1024], ctx);
     let mut base = layers.by_ref().take(sources.base.len());
     let bottom = base.next().map_or_else(empty, Ok)?;
+    if bottom.is_empty() && !sources.base.is_empty() {
+        let message = format!("the base {} is empty", bottom.name());
+        return Err(Error::new(ErrorKind::InvalidData, message)
+            .hint("it may be a download that never ended; fetch or make it again"));
+    }
     let epoch = TreeOptions::default().with_source_date_epoch(request.source_date_epoch);
     let mut tree = Tree::with_options(bottom, &epoch, ctx)?;
     for layer in base {
@@ -138,8 +144,21 @@ fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<Layer> {
         }
         return Layer::from_directory(&input.path, ctx);
     }
-    let plain = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)?;
-    Layer::from_tar(&input.path, plain.file, ctx)
+    let opened = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)
+        .and_then(|plain| Layer::from_tar(&input.path, plain.file, ctx));
+    match (opened, &input.download) {
+        (Err(error), Some(address)) if error.kind() == ErrorKind::InvalidData => {
+            // Kept, it would fail every build until it is too old. What does
+            // not let itself be removed is told by the next build again.
+            let _ = fs::remove_file(&input.path);
+            let error = error.with("address", address.clone());
+            Err(error.hint(format!("the next build fetches {address} again")))
+        }
+        (Err(error), _) if error.kind() == ErrorKind::QuotaExceeded => {
+            Err(error.hint("`build.max_size` bounds what an archive may unpack to"))
+        }
+        (opened, _) => opened,
+    }
 }
 
 fn replace_options(application: &ApplicationConfig) -> ReplaceOptions {
@@ -171,7 +190,9 @@ fn injected(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
     if !inject.authorized_keys.is_empty() {
         let mut keys = Vec::new();
         for content in &inject.authorized_keys {
-            keys.extend(read(content)?);
+            let key = read(content)?;
+            check_public(&key, content)?;
+            keys.extend(key);
             if !keys.ends_with(b"\n") {
                 keys.push(b'\n');
             }
@@ -185,6 +206,29 @@ fn injected(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
         files.push(InjectedFile { path, content, mode, uid: owner.uid, gid: owner.gid });
     }
     Ok(files)
+}
+
+/// Refuses what is no list of public keys: a private one in its place would
+/// be shipped with the appliance. (Format: sshd(8), "AUTHORIZED_KEYS FILE
+/// FORMAT".)
+fn check_public(key: &[u8], content: &Content) -> Result<()> {
+    let is_type = |word: &str| {
+        ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|kind| word.starts_with(kind))
+    };
+    let is_public = |line: &str| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line.split_whitespace().any(is_type)
+    };
+    if std::str::from_utf8(key).is_ok_and(|text| text.lines().all(is_public)) {
+        return Ok(());
+    }
+    let what = match content {
+        Content::Inline(_) => "an entry of `authorized_keys`".to_owned(),
+        Content::File(path) => path.display().to_string(),
+    };
+    let message = format!("{what} holds something that is not a public SSH key");
+    Err(Error::new(ErrorKind::InvalidConfig, message)
+        .hint("name the public half, which ends in .pub"))
 }
 
 /// Files that are put in are read whole: they are settings, not data.

@@ -19,6 +19,8 @@ pub(super) struct Input {
     pub(super) path: PathBuf,
     /// What is still to be verified of an archive.
     pub(super) checksum: Option<Checksum>,
+    /// Where it was downloaded from, if nothing has vouched for its content.
+    pub(super) download: Option<String>,
 }
 
 impl Sources {
@@ -40,7 +42,7 @@ impl Sources {
 
 impl Input {
     fn local(path: &Path, checksum: Option<Checksum>) -> Self {
-        Self { path: path.to_path_buf(), checksum }
+        Self { path: path.to_path_buf(), checksum, download: None }
     }
 }
 
@@ -118,7 +120,8 @@ mod with_network {
                 Location::Url(_) => {
                     let source = location.expose().parse()?;
                     let fetched = self.0.fetch(ctx, &source, checksum.as_ref()).await?;
-                    Ok(Input::local(&fetched.path, None))
+                    let download = checksum.is_none().then(|| location.to_string());
+                    Ok(Input { path: fetched.path, checksum: None, download })
                 }
                 Location::Oci(_) | Location::Ssh(_) => {
                     let message = format!("{location} is not the address of an archive");

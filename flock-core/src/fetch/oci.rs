@@ -1,6 +1,6 @@
 //! Images of registries: manifest, configuration and layers into the cache.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -115,8 +115,7 @@ impl Fetcher {
             return Err(invalid("the image's configuration is larger than 8 MiB"));
         }
         let config_path = self.blob(ctx, &registry, &config).await?;
-        let text = std::fs::read(&config_path);
-        let text = text.map_err(|error| Error::io("read", &config_path, error))?;
+        let text = read_small(&config_path)?;
         let Config { platform, diff_ids } = Config::parse(&text)?;
         if diff_ids.len() != layers.len() {
             return Err(invalid("the image's configuration does not fit its layers"));
@@ -171,7 +170,7 @@ impl Fetcher {
     ) -> Result<Vec<u8>> {
         let key = CacheKey::sha256(&digest.hex())?;
         if let Some(path) = self.options().cache.lookup(&key)? {
-            return std::fs::read(&path).map_err(|error| Error::io("read", &path, error));
+            return read_small(&path);
         }
         let (bytes, _) = registry.manifest(ctx, &digest.to_string()).await?;
         let actual = Checksum::from_bytes(Sha256::digest(&bytes).into());
@@ -278,4 +277,17 @@ impl Fetcher {
 
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::InvalidData, message)
+}
+
+/// Reads a manifest or a configuration. What has its digest in the cache may
+/// be something else, and of any size.
+fn read_small(path: &std::path::Path) -> Result<Vec<u8>> {
+    let failed = |error| Error::io("read", path, error);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_CONFIG {
+        return Err(invalid("what the image names as its description is larger than 8 MiB"));
+    }
+    Ok(bytes)
 }

@@ -1,6 +1,7 @@
 //! What a tar or a directory holds, known without reading the contents.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,9 +51,24 @@ pub struct Layer {
 }
 
 enum Source {
-    Tar { file: Arc<File>, size: u64 },
+    Tar { file: Arc<File>, size: u64, stamp: Stamp },
     Memory(Arc<[u8]>),
     Directory(Directory),
+}
+
+/// What changes when a file is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    mtime: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let metadata = file.metadata()?;
+        let mtime = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(Self { size: metadata.len(), mtime })
+    }
 }
 
 /// What kind of thing an indexed entry is.
@@ -134,8 +150,8 @@ impl Indexed {
 impl Layer {
     /// Indexes a plain tar. `path` is only its name in messages.
     ///
-    /// The file must not change while the layer is in use; that it did is
-    /// noticed at the latest when it is read behind its end.
+    /// The file must not change while the layer is in use; see
+    /// [`Tree::verify_unchanged`](super::Tree::verify_unchanged).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidData`] if it is not a complete tar, with the offset
@@ -144,7 +160,8 @@ impl Layer {
     /// [`ErrorKind::Timeout`] by `ctx`.
     pub fn from_tar(path: &Path, file: File, ctx: &Context) -> Result<Self> {
         let size = file.size().map_err(|error| Error::io("read", path, error))?;
-        let source = Source::Tar { file: Arc::new(file), size };
+        let stamp = Stamp::of(&file).map_err(|error| Error::io("look at", path, error))?;
+        let source = Source::Tar { file: Arc::new(file), size, stamp };
         Self::index(path.display().to_string(), source, ctx)
     }
 
@@ -172,6 +189,23 @@ impl Layer {
         directory.walk(ctx, &mut |member| layer.add(&member))?;
         layer.source = Source::Directory(directory);
         Ok(layer)
+    }
+
+    /// Fails if the tar was written to since it was indexed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`]; those of looking at the file.
+    pub(crate) fn verify_unchanged(&self) -> Result<()> {
+        let Source::Tar { file, stamp, .. } = &self.source else { return Ok(()) };
+        let path = Path::new(&self.name);
+        let now = Stamp::of(file).map_err(|error| Error::io("look at", path, error))?;
+        if now == *stamp {
+            return Ok(());
+        }
+        let message = format!("{} was changed while it was read", self.name);
+        Err(Error::new(ErrorKind::Conflict, message)
+            .with("path", self.name.clone())
+            .hint("try again when nothing writes to it"))
     }
 
     /// How many entries it has.
@@ -208,7 +242,7 @@ impl Layer {
         let mut layer = Self::empty(name, source);
         let task = ctx.task(format!("index {}", layer.name), Unit::Items, None);
         match &layer.source {
-            Source::Tar { file, size } => {
+            Source::Tar { file, size, .. } => {
                 let (file, size) = (Arc::clone(file), *size);
                 layer.scan(file.as_ref(), size, ctx)?;
             }
@@ -343,7 +377,7 @@ impl Layer {
     pub(crate) fn member(&self, at: usize, window: &mut Window) -> Result<Member> {
         let entry = self.entry(at);
         match &self.source {
-            Source::Tar { file, size } => self.reread(at, entry, file.as_ref(), *size, window),
+            Source::Tar { file, size, .. } => self.reread(at, entry, file.as_ref(), *size, window),
             Source::Memory(bytes) => {
                 self.reread(at, entry, bytes.as_ref(), bytes.len() as u64, window)
             }

@@ -4,6 +4,9 @@
 /// takes (`PATH_MAX` without its NUL).
 pub(crate) const MAX_PATH: usize = 4095;
 
+/// The longest component of a path, in bytes: what Linux takes (`NAME_MAX`).
+pub(crate) const MAX_NAME: usize = 255;
+
 /// Why a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadName {
@@ -13,6 +16,8 @@ pub(crate) enum BadName {
     Nul,
     #[error("it is longer than {MAX_PATH} bytes")]
     TooLong,
+    #[error("it has a component of more than {MAX_NAME} bytes")]
+    LongComponent,
 }
 
 /// The components of a path, without empty ones and `.`.
@@ -30,6 +35,9 @@ pub(crate) fn normalize(path: &[u8]) -> Result<Vec<u8>, BadName> {
     for part in components(path) {
         if part == b".." {
             return Err(BadName::ParentDirectory);
+        }
+        if part.len() > MAX_NAME {
+            return Err(BadName::LongComponent);
         }
         if !out.is_empty() {
             out.push(b'/');

@@ -131,12 +131,20 @@ impl OutputFile {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`] if something took the name meanwhile and
     /// is not to be replaced; [`ErrorKind::QuotaExceeded`] (full disk) and
-    /// others of writing. The file is then removed.
+    /// others of writing. The file is then removed; only where the disk fails
+    /// to keep the new name it may be there already, complete.
     pub fn commit(mut self) -> Result<PathBuf> {
         let temporary = self.path().to_path_buf();
         if self.options.sync {
             self.file.sync_all().map_err(|error| Error::io("write", &temporary, error))?;
         }
+        // Opened before: once the file has its name, nothing may fail.
+        let directory = if self.options.sync {
+            let path = parent(&self.target);
+            Some(File::open(path).map_err(|error| Error::io("open", path, error))?)
+        } else {
+            None
+        };
         let renamed = if self.options.overwrite {
             fs::rename(&temporary, &self.target)
         } else {
@@ -149,8 +157,9 @@ impl OutputFile {
             other => other.map_err(|error| Error::io("name", &self.target, error))?,
         }
         self.temporary = None;
-        if self.options.sync {
-            sync_directory(parent(&self.target))?;
+        if let Some(directory) = directory {
+            let path = parent(&self.target);
+            directory.sync_all().map_err(|error| Error::io("write", path, error))?;
         }
         Ok(std::mem::take(&mut self.target))
     }
@@ -224,15 +233,6 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
-}
-
-/// Makes a rename in `directory` last through a loss of power.
-fn sync_directory(directory: &Path) -> Result<()> {
-    if cfg!(unix) {
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| Error::io("sync the directory", directory, error))?;
-    }
-    Ok(())
 }
 
 /// Renames unless something is there.

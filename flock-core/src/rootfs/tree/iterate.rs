@@ -71,8 +71,13 @@ impl Tree {
             let is_first = !std::mem::replace(&mut seen[given.inode as usize], true);
             let (size, stored) = if is_first { self.sizes(node) } else { (0, 0) };
             summary.content_bytes += size;
+            let inode = self.inode(node);
+            // The first name of a file whose own entry went is written with
+            // its content, though its header tells of a link.
+            let is_own = !is_first || (inode.layer, inode.entry) == (given.layer, given.entry);
             let raw = self.layers.get(usize::from(given.layer)).and_then(|layer| {
-                layer.entry(given.entry as usize).raw().filter(|_| self.inode(node).rules == 0)
+                let raw = layer.entry(given.entry as usize).raw();
+                raw.filter(|_| is_own && inode.rules == 0)
             });
             summary.tar_bytes += match raw {
                 Some((_, length)) => length,
@@ -263,13 +268,18 @@ impl std::fmt::Debug for Entries<'_> {
 }
 
 /// Takes away what would give an application's program rights that its user
-/// does not have. The same attribute in bsdtar's own record goes too.
+/// does not have, and records that flock does not know.
 fn restrict(metadata: &mut Metadata, kind: Kind) {
     // A symbolic link's mode means nothing, and tars say 0777.
     if kind != Kind::Symlink {
         metadata.mode &= !0o6000;
     }
     metadata.xattrs.retain(|xattr| xattr.name != CAPABILITY);
-    let vendor = [b"LIBARCHIVE.xattr.", CAPABILITY].concat();
-    metadata.other.retain(|(key, _)| *key != vendor);
+    // Nothing is known of what other records would do where it is unpacked.
+    metadata.other.retain(|(key, _)| key.starts_with(b"SCHILY.acl."));
+    for name in [&mut metadata.uname, &mut metadata.gname] {
+        if name.contains(&0) {
+            name.clear();
+        }
+    }
 }

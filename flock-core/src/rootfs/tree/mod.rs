@@ -132,6 +132,7 @@ impl std::fmt::Debug for InjectedFile {
 /// - device nodes and named pipes are refused;
 /// - set-user-ID and set-group-ID bits and `security.capability` attributes
 ///   are dropped, with one message that counts them and names the first;
+/// - pax records that are neither attributes nor ACLs are dropped;
 /// - symbolic links stay, wherever they point: they are resolved inside the
 ///   appliance when it runs.
 ///
@@ -258,7 +259,7 @@ impl Tree {
     /// Leaves out everything whose path matches one of the patterns, and what
     /// is under it. Returns how many entries that were.
     ///
-    /// Patterns match the whole path, without its leading `/`; `*` and `?`
+    /// Patterns match the whole path, without its leading `/` or `./`; `*` and `?`
     /// stop at `/`, `**` does not: `var/cache/apt/*`, `**/*.pyc`.
     ///
     /// # Errors
@@ -270,7 +271,8 @@ impl Tree {
         };
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
-            let glob = GlobBuilder::new(pattern.trim_matches('/')).literal_separator(true).build();
+            let path = pattern.trim_start_matches("./").trim_matches('/');
+            let glob = GlobBuilder::new(path).literal_separator(true).build();
             set.add(glob.map_err(|error| bad(pattern, error))?);
         }
         let set = set.build().map_err(|error| bad(&patterns.join(" "), error))?;
@@ -327,6 +329,16 @@ impl Tree {
         };
         self.add_made(parent, name, made, Kind::File)?;
         Ok(())
+    }
+
+    /// Fails if a tar of this tree was written to since it was indexed: what
+    /// a sink made of it is then of no use. Tells by size and time of
+    /// modification. Ask after writing, before the result gets its name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`]; those of looking at a file.
+    pub fn verify_unchanged(&self) -> Result<()> {
+        self.layers.iter().try_for_each(|layer| layer.verify_unchanged())
     }
 
     /// The real path of what `path` leads to, with every symbolic link

@@ -162,3 +162,36 @@ async fn what_fails_leaves_no_output() {
     left.sort();
     assert_eq!(left, ["base.tar", "config.yaml", "site"]);
 }
+
+#[tokio::test]
+async fn no_input_is_written_over_or_packed_with_its_output() {
+    let home = Home::new(CONFIG);
+    for input in ["shop/base.tar", "shop/config.yaml"] {
+        let before = fs::read(home.path(input)).unwrap();
+        let request = home.request().output(home.path(input)).force(true);
+        let error = build(&Context::new(), &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{input}");
+        assert_eq!(fs::read(home.path(input)).unwrap(), before, "{input}");
+    }
+    let request = home.request().output(home.path("shop/site/shop.tar"));
+    let error = build(&Context::new(), &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+#[tokio::test]
+async fn a_private_key_does_not_travel() {
+    let home = Home::new(&CONFIG.replace("ssh-ed25519 AAAA me", "id"));
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n";
+    fs::write(home.path("shop/id"), key).unwrap();
+    let error = build(&Context::new(), &home.request()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(!home.path("shop/shop.tar").exists());
+}
+
+#[tokio::test]
+async fn an_empty_base_is_told() {
+    let home = Home::new(CONFIG);
+    fs::write(home.path("shop/base.tar"), [0; 4096]).unwrap();
+    let error = build(&Context::new(), &home.request()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+}

@@ -551,3 +551,29 @@ fn a_full_disk_is_an_error() {
     let error = TarSink::to_file(full).write(&base().tree(), &Context::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
 }
+
+#[test]
+fn a_tar_that_is_written_to_meanwhile_is_noticed() {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let bytes = Tar::new().file("a", "one").end();
+    std::fs::write(path.path(), &bytes).unwrap();
+    let ctx = Context::new();
+    let file = std::fs::File::open(path.path()).unwrap();
+    let tree = Tree::new(Layer::from_tar(path.path(), file, &ctx).unwrap(), &ctx).unwrap();
+    tree.verify_unchanged().unwrap();
+    // The clock of a file's times may tick only every few milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::write(path.path(), &bytes).unwrap();
+    assert_eq!(tree.verify_unchanged().unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[test]
+fn the_summary_counts_the_content_of_a_link_that_became_the_file() {
+    let content = "x".repeat(100_000);
+    let base = Tar::new().file("var/www/a", &content).hardlink("b", "var/www/a");
+    let mut tree = base.tree();
+    tree.exclude(&["./var/www/a".to_owned()]).unwrap();
+    let summary = tree.summary();
+    assert_eq!(summary.content_bytes, 100_000);
+    assert!(summary.tar_bytes > 100_000, "{summary:?}");
+}

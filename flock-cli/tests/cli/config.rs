@@ -66,7 +66,7 @@ fn show_as_json_hides_the_secret() {
           }
         },
         "cache_max_age": {
-          "value": 2592000,
+          "value": 3600,
           "source": {
             "kind": "default"
           }

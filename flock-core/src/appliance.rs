@@ -1,4 +1,39 @@
 //! Appliances: a base and its applications as one root file system in a file.
+//!
+//! ```
+//! use flock_core::Context;
+//! use flock_core::app::{App, AppConfig};
+//! use flock_core::appliance::{self, BuildRequest};
+//! use flock_core::settings::{Places, Settings};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let home = home.path();
+//! # for name in ["base/etc", "site"] {
+//! #     std::fs::create_dir_all(home.join(name))?;
+//! # }
+//! # std::fs::write(home.join("site/index.html"), "hello")?;
+//! let config = AppConfig::parse(
+//!     "
+//! build:
+//!   base_url: base
+//!   application_repository: site
+//!   repository_type: TAR
+//!   application_wwwroot: /var/www/html
+//! ",
+//!     "the shop's configuration",
+//! )?;
+//! let app = App::new("shop", home, config);
+//! let places = Places::new(home, home.join("config"), home.join("cache"));
+//! let settings = Settings::resolve(&places, [], |_variable| None)?;
+//!
+//! let request = BuildRequest::new(&app, &settings)?.output(home.join("shop.tar"));
+//! let built = appliance::build(&Context::new(), &request).await?;
+//! assert_eq!(built.output, home.join("shop.tar"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod build;
 mod sources;

@@ -46,19 +46,33 @@ fn probe(need: &str) -> Service {
         "git" => harness::programs("git", &["git"]),
         "debian" => harness::programs("debian", &["mmdebstrap"]),
         "network" => {
-            let addresses = ("localhost", 80).to_socket_addrs();
-            let connects = addresses.is_ok_and(|mut addresses| {
-                addresses.any(|to| TcpStream::connect_timeout(&to, Duration::from_secs(5)).is_ok())
+            let connects = mirror().is_some_and(|host| {
+                let addresses = (host.as_str(), 80).to_socket_addrs();
+                addresses.is_ok_and(|mut addresses| {
+                    addresses
+                        .any(|to| TcpStream::connect_timeout(&to, Duration::from_secs(5)).is_ok())
+                })
             });
             let proxied = ["http_proxy", "https_proxy", "all_proxy"]
                 .iter()
                 .any(|name| std::env::var_os(name).is_some());
-            let missing = || Err("localhost cannot be reached".to_owned());
+            let missing = || Err("the mirror of apt's sources cannot be reached".to_owned());
             service("network", if connects || proxied { Ok(()) } else { missing() })
         }
         // `needs_are_known` fails for it.
         other => service(other, Err("nobody knows what that is".to_owned())),
     }
+}
+
+/// The host of the first mirror in apt's sources.
+fn mirror() -> Option<String> {
+    let files = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let files = files.map(|file| file.path()).chain(["/etc/apt/sources.list".into()]);
+    let text: String = files.filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace);
+    let address = words.find_map(|word| word.strip_prefix("http://"))?;
+    address.split('/').next().map(str::to_owned)
 }
 
 /// A command of the tour, with what it should say.

@@ -16,6 +16,7 @@
 pub mod checksum;
 pub mod compress;
 pub mod decompress;
+pub mod disk;
 pub mod output;
 pub mod source;
 

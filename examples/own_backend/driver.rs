@@ -46,11 +46,11 @@ impl DirectoryVolumes {
         let done = tokio::task::spawn_blocking(move || work(&driver));
         ctx.run(async {
             done.await.map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "the worker thread failed").source(error)
+                Error::new(ErrorKind::Unexpected, "the worker thread failed").caused_by(error)
             })?
         })
         .await
-        .map_err(|error| error.backend("directory"))
+        .map_err(|error| error.in_backend("directory"))
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -85,7 +85,7 @@ impl DirectoryVolumes {
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let message = format!("{} is not a volume's record", path.display());
-                Error::new(ErrorKind::InvalidData, message).source(error)
+                Error::new(ErrorKind::InvalidData, message).caused_by(error)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(Error::io("read", &path, error)),
@@ -97,7 +97,7 @@ impl DirectoryVolumes {
         let path = self.record(&volume.id);
         let new = path.with_extension("new");
         let bytes = serde_json::to_vec(volume).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "a volume cannot be written down").source(error)
+            Error::new(ErrorKind::Unexpected, "a volume cannot be written down").caused_by(error)
         })?;
         fs::create_dir_all(self.root.join(&self.namespace))
             .and_then(|()| fs::write(&new, bytes))

@@ -29,7 +29,7 @@ use driver::DirectoryVolumes;
 #[tokio::main]
 async fn main() -> Result<()> {
     let root = tempfile::tempdir().map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "no temporary directory").source(error)
+        Error::new(ErrorKind::Unexpected, "no temporary directory").caused_by(error)
     })?;
     for node in ["web-1", "web-2"] {
         let path = root.path().join("nodes").join(node);

@@ -22,7 +22,7 @@ impl Fixture for Directories {
 
     async fn set_up(&self) -> Result<Subject> {
         let root = tempfile::tempdir().map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "no temporary directory").source(error)
+            Error::new(ErrorKind::Unexpected, "no temporary directory").caused_by(error)
         })?;
         let nodes = ["one", "two"].map(NodeId::new);
         for node in &nodes {

@@ -65,8 +65,8 @@ impl<'a> From<&'a Error> for ErrorDocument<'a> {
                 message: error.to_string(),
                 exit_code: Exit::from(error.kind()).code(),
                 retryable: error.is_retryable(),
-                backend: error.backend_name(),
-                operation: error.operation_name(),
+                backend: error.backend(),
+                operation: error.operation(),
                 context,
                 causes: causes(error),
                 hints: error.hints().collect(),
@@ -88,11 +88,11 @@ mod tests {
 
     fn example() -> Error {
         let inner = Error::new(ErrorKind::NotFound, "no such host");
-        let middle = Error::new(ErrorKind::Unavailable, "cannot connect").source(inner);
+        let middle = Error::new(ErrorKind::Unavailable, "cannot connect").caused_by(inner);
         Error::new(ErrorKind::Unavailable, "cannot fetch https://example.org/base.tar")
             .with("attempts", "3")
             .hint("check the network")
-            .source(middle)
+            .caused_by(middle)
     }
 
     #[test]

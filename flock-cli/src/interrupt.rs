@@ -13,7 +13,7 @@ use crate::output::to_stderr;
 /// `ctx` and waits for `work` to clean up; the second ends the process.
 pub(crate) fn run<T>(ctx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
     let failed =
-        |source| Error::new(ErrorKind::Unexpected, "cannot start the runtime").source(source);
+        |source| Error::new(ErrorKind::Unexpected, "cannot start the runtime").caused_by(source);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {

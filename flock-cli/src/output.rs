@@ -80,7 +80,7 @@ impl Printer {
             return self.text(&text());
         }
         let mut json = serde_json::to_string_pretty(&Document::new(body)).map_err(|source| {
-            Error::new(ErrorKind::Unexpected, "cannot write the result as JSON").source(source)
+            Error::new(ErrorKind::Unexpected, "cannot write the result as JSON").caused_by(source)
         })?;
         json.push('\n');
         self.text(&json)
@@ -94,7 +94,7 @@ impl Printer {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::BrokenPipe),
             Err(error) => {
                 let message = "cannot write to standard output";
-                Err(Error::new(ErrorKind::Unexpected, message).source(error).into())
+                Err(Error::new(ErrorKind::Unexpected, message).caused_by(error).into())
             }
         }
     }

@@ -138,7 +138,7 @@ impl Cache {
         let strategy = etcetera::choose_base_strategy().map_err(|source| {
             Error::new(ErrorKind::InvalidConfig, "cannot tell where the cache directory is")
                 .hint("set HOME or XDG_CACHE_HOME, or name a cache directory")
-                .source(source)
+                .caused_by(source)
         })?;
         Ok(Self::at(strategy.cache_dir().join("flock")))
     }

@@ -93,8 +93,8 @@ enum Retry {
 /// use flock_core::{Error, ErrorKind};
 ///
 /// let error = Error::new(ErrorKind::NotFound, "no volume 'data'")
-///     .backend("memory")
-///     .operation("volume.get")
+///     .in_backend("memory")
+///     .during("volume.get")
 ///     .with("volume", "data")
 ///     .hint("`list` shows the volumes there are");
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -153,7 +153,7 @@ impl Error {
         if let Some(hint) = io_hint(&source) {
             error = error.hint(hint);
         }
-        error.source(source)
+        error.caused_by(source)
     }
 
     /// Marks the error as worth trying again.
@@ -178,14 +178,14 @@ impl Error {
 
     /// Names the backend, unless an inner layer has named one already.
     #[must_use]
-    pub fn backend(mut self, backend: impl Into<Cow<'static, str>>) -> Self {
+    pub fn in_backend(mut self, backend: impl Into<Cow<'static, str>>) -> Self {
         self.0.backend.get_or_insert(backend.into());
         self
     }
 
     /// Names the operation (`volume.attach`), unless an inner layer has.
     #[must_use]
-    pub fn operation(mut self, operation: impl Into<Cow<'static, str>>) -> Self {
+    pub fn during(mut self, operation: impl Into<Cow<'static, str>>) -> Self {
         self.0.operation.get_or_insert(operation.into());
         self
     }
@@ -206,7 +206,7 @@ impl Error {
 
     /// Sets the cause.
     #[must_use]
-    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
@@ -235,13 +235,13 @@ impl Error {
 
     /// The backend that failed, for example `docker`.
     #[must_use]
-    pub fn backend_name(&self) -> Option<&str> {
+    pub fn backend(&self) -> Option<&str> {
         self.0.backend.as_deref()
     }
 
     /// The operation that failed, for example `volume.attach`.
     #[must_use]
-    pub fn operation_name(&self) -> Option<&str> {
+    pub fn operation(&self) -> Option<&str> {
         self.0.operation.as_deref()
     }
 
@@ -337,12 +337,12 @@ mod tests {
     #[test]
     fn the_innermost_backend_and_operation_stay() {
         let error = Error::new(ErrorKind::Conflict, "busy")
-            .backend("docker")
-            .operation("volume.attach")
-            .backend("retry")
-            .operation("deploy");
-        assert_eq!(error.backend_name(), Some("docker"));
-        assert_eq!(error.operation_name(), Some("volume.attach"));
+            .in_backend("docker")
+            .during("volume.attach")
+            .in_backend("retry")
+            .during("deploy");
+        assert_eq!(error.backend(), Some("docker"));
+        assert_eq!(error.operation(), Some("volume.attach"));
     }
 
     #[test]

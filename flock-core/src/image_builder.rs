@@ -302,7 +302,7 @@ pub trait ImageBuilderExt: ImageBuilder {
         images.into_iter().find(|image| image.name == name && image.version == version).ok_or_else(
             || {
                 Error::new(ErrorKind::NotFound, format!("no image '{name}' of version '{version}'"))
-                    .backend(self.name().to_owned())
+                    .in_backend(self.name().to_owned())
                     .with("image", name)
             },
         )

@@ -160,7 +160,7 @@
 //! }
 //!
 //! fn missing(image: &ImageId) -> Error {
-//!     Error::new(ErrorKind::NotFound, format!("no image '{image}'")).backend("shelf")
+//!     Error::new(ErrorKind::NotFound, format!("no image '{image}'")).in_backend("shelf")
 //! }
 //!
 //! # fn main() -> std::process::ExitCode {

@@ -45,7 +45,7 @@ impl FromStr for RequestId {
         Uuid::parse_str(text).map(Self).map_err(|source| {
             Error::new(ErrorKind::InvalidConfig, format!("'{text}' is not a request id"))
                 .hint("a request id is a UUID")
-                .source(source)
+                .caused_by(source)
         })
     }
 }

@@ -492,7 +492,7 @@ pub trait ProvisionerExt: Provisioner {
         let nodes = self.list(ctx, &ListFilter::app(app)).await?;
         nodes.into_iter().find(|node| node.name == name).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("'{app}' has no node '{name}'"))
-                .backend(self.name().to_owned())
+                .in_backend(self.name().to_owned())
                 .with("node", name)
         })
     }

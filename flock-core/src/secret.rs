@@ -120,7 +120,7 @@ fn run(command: &[String]) -> Result<Secret> {
         .stderr(std::process::Stdio::inherit())
         .output()
         .map_err(|source| {
-            invalid(format!("cannot run the secret's command {program}")).source(source)
+            invalid(format!("cannot run the secret's command {program}")).caused_by(source)
         })?;
     if !output.status.success() {
         return Err(invalid(format!("the secret's command {program} failed: {}", output.status)));

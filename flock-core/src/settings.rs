@@ -202,7 +202,7 @@ impl Places {
         let base = etcetera::choose_base_strategy().map_err(|source| {
             Error::new(ErrorKind::InvalidConfig, "cannot tell where this user's files are")
                 .hint("set HOME")
-                .source(source)
+                .caused_by(source)
         })?;
         Ok(Self::new(project, base.config_dir().join("flock"), base.cache_dir().join("flock")))
     }

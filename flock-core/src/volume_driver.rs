@@ -480,7 +480,7 @@ pub trait VolumeDriverExt: VolumeDriver {
         let volumes = self.list(ctx, &ListFilter::all()).await?;
         volumes.into_iter().find(|volume| volume.name == name).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("no volume '{name}'"))
-                .backend(self.name().to_owned())
+                .in_backend(self.name().to_owned())
                 .with("volume", name)
         })
     }

@@ -321,7 +321,7 @@ async fn statuses_have_their_kinds() {
         let server = Server::start(move |_| Reply::new(status, &[], b""));
         let error = Bench::with(|o| o.retries(2)).get(&server.url("/x")).await.unwrap_err();
         assert_eq!((error.kind(), server.count()), (kind, tries), "{status}: {error}");
-        assert_eq!(error.operation_name(), Some("fetch"));
+        assert_eq!(error.operation(), Some("fetch"));
     }
 }
 

@@ -38,7 +38,7 @@ fn write_all(command: &clap::Command, name: &str, dir: &Path) -> Result<(), Erro
 fn page(command: &clap::Command) -> Result<Vec<u8>, Error> {
     let mut page = Vec::new();
     Man::new(command.clone()).render(&mut page).map_err(|source| {
-        Error::new(ErrorKind::Unexpected, "cannot write the manual page").source(source)
+        Error::new(ErrorKind::Unexpected, "cannot write the manual page").caused_by(source)
     })?;
     Ok(page)
 }

@@ -86,7 +86,7 @@ fn log(verbose: u8, printer: Printer) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&filter).map_err(|source| {
         Error::new(ErrorKind::InvalidConfig, format!("FLOCK_LOG: '{filter}' is not a filter"))
             .hint("for example FLOCK_LOG=flock_core=debug")
-            .source(source)
+            .caused_by(source)
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

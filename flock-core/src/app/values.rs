@@ -92,7 +92,7 @@ fn is_host(text: &str) -> bool {
 
 fn from_url(text: &str) -> Result<Location> {
     // The text stays out of the message: it may hold a password.
-    let url = Url::parse(text).map_err(|source| invalid("this is not a URL").source(source))?;
+    let url = Url::parse(text).map_err(|source| invalid("this is not a URL").caused_by(source))?;
     match url.scheme() {
         "file" => url
             .to_file_path()

@@ -45,7 +45,7 @@ pub async fn build(ctx: &Context, request: &BuildRequest) -> Result<Built> {
     let (request, blocking) = (request.clone(), ctx.clone());
     let work = move || assemble(&blocking, &request, &sources, output);
     tokio::task::spawn_blocking(work).await.map_err(|source| {
-        Error::new(ErrorKind::Unexpected, "the build stopped in the middle").source(source)
+        Error::new(ErrorKind::Unexpected, "the build stopped in the middle").caused_by(source)
     })?
 }
 

@@ -125,6 +125,6 @@ pub(crate) fn read(path: &Path) -> Result<String> {
         let message = format!("{} is not a text file in UTF-8", path.display());
         Error::new(ErrorKind::InvalidConfig, message)
             .with("path", path.display().to_string())
-            .source(source.utf8_error())
+            .caused_by(source.utf8_error())
     })
 }

@@ -68,9 +68,8 @@ impl Fetcher {
             }
             self.checkout_by_git(ctx, source).await
         };
-        run.await.map_err(|error: Error| {
-            error.operation("git.checkout").with("repository", source.shown())
-        })
+        run.await
+            .map_err(|error: Error| error.during("git.checkout").with("repository", source.shown()))
     }
 
     fn cached_commit(&self, commit: &str) -> Result<Option<GitCheckout>> {

@@ -219,7 +219,7 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
 }
 
 fn lost(source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unexpected, "lost contact with git").source(source)
+    Error::new(ErrorKind::Unexpected, "lost contact with git").caused_by(source)
 }
 
 fn not_started(source: &std::io::Error) -> Error {

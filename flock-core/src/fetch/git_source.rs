@@ -177,7 +177,7 @@ fn absolute(text: &str) -> Result<String, Error> {
         return Ok(text.to_owned());
     }
     let path = std::path::absolute(text)
-        .map_err(|source| invalid("the repository's path cannot be used").source(source))?;
+        .map_err(|source| invalid("the repository's path cannot be used").caused_by(source))?;
     path.into_os_string().into_string().map_err(|_| invalid("the repository's path is not UTF-8"))
 }
 
@@ -202,7 +202,7 @@ fn checked_url(text: &str) -> Result<(String, Option<Secret>), Error> {
         return Ok((absolute(text)?, None));
     };
     let scheme = scheme.to_ascii_lowercase();
-    let malformed = |source| invalid("the repository's URL is malformed").source(source);
+    let malformed = |source| invalid("the repository's URL is malformed").caused_by(source);
     match scheme.as_str() {
         "file" => Ok((text.to_owned(), None)),
         "http" | "https" => without_login(Url::parse(text).map_err(malformed)?),

@@ -31,7 +31,7 @@ pub(super) fn client(options: &FetchOptions) -> Result<Client> {
         ProxyChoice::Url(url) => {
             builder.proxy(reqwest::Proxy::all(url.clone()).map_err(|source| {
                 let message = format!("{} cannot be used as a proxy", redacted(url));
-                Error::new(ErrorKind::InvalidConfig, message).source(source.without_url())
+                Error::new(ErrorKind::InvalidConfig, message).caused_by(source.without_url())
             })?)
         }
     };
@@ -43,7 +43,7 @@ pub(super) fn client(options: &FetchOptions) -> Result<Client> {
             Error::new(ErrorKind::InvalidConfig, message)
         };
         let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|source| unusable().source(source))?;
+            .map_err(|source| unusable().caused_by(source))?;
         if certificates.is_empty() {
             return Err(unusable());
         }
@@ -52,7 +52,7 @@ pub(super) fn client(options: &FetchOptions) -> Result<Client> {
     builder.build().map_err(|source| {
         Error::new(ErrorKind::InvalidConfig, "cannot set up HTTPS")
             .hint("install the system's certificates (Debian: apt install ca-certificates)")
-            .source(source)
+            .caused_by(source)
     })
 }
 
@@ -115,7 +115,7 @@ pub(super) fn transport_error(source: reqwest::Error, url: &Url) -> Error {
     } else {
         Error::new(ErrorKind::Unavailable, format!("the connection to {shown} broke"))
     };
-    error.with("url", shown).source(source.without_url())
+    error.with("url", shown).caused_by(source.without_url())
 }
 
 fn causes(error: &reqwest::Error) -> String {

@@ -74,7 +74,7 @@ impl Descriptor {
     pub(super) fn digest(&self) -> Result<Checksum> {
         sha256(&self.digest).map_err(|error| match error.kind() {
             ErrorKind::Unsupported => error,
-            _ => invalid("a digest in the image's manifest is malformed").source(error),
+            _ => invalid("a digest in the image's manifest is malformed").caused_by(error),
         })
     }
 
@@ -132,7 +132,7 @@ impl Manifest {
     /// Reads a manifest. Which kind it is, its own fields say.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let manifest: ManifestJson = serde_json::from_slice(bytes)
-            .map_err(|source| invalid("the image's manifest is malformed").source(source))?;
+            .map_err(|source| invalid("the image's manifest is malformed").caused_by(source))?;
         if manifest.schema_version != 2 {
             let version = manifest.schema_version;
             let message = format!("image manifests of schema version {version} are not supported");
@@ -186,10 +186,11 @@ impl Config {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
         let malformed = || invalid("the image's configuration is malformed");
         let config: ConfigJson =
-            serde_json::from_slice(bytes).map_err(|source| malformed().source(source))?;
+            serde_json::from_slice(bytes).map_err(|source| malformed().caused_by(source))?;
         let ConfigJson { architecture, os, variant, rootfs } = config;
         let ids = rootfs.diff_ids.iter().map(|id| sha256(id));
-        let diff_ids = ids.collect::<Result<_>>().map_err(|source| malformed().source(source))?;
+        let diff_ids =
+            ids.collect::<Result<_>>().map_err(|source| malformed().caused_by(source))?;
         Ok(Self { platform: Platform { os, architecture, variant }, diff_ids })
     }
 }

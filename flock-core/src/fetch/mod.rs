@@ -168,7 +168,7 @@ impl Fetcher {
                 Err(Error::new(ErrorKind::InvalidConfig, message))
             }
         }
-        .map_err(|error| error.operation("fetch"))
+        .map_err(|error| error.during("fetch"))
     }
 
     async fn fetch_url(
@@ -373,6 +373,6 @@ async fn blocking<T: Send + 'static>(
 fn joined<T>(result: std::result::Result<T, tokio::task::JoinError>) -> Result<T> {
     result.map_err(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => Error::new(ErrorKind::Cancelled, "the program is ending").source(error),
+        Err(error) => Error::new(ErrorKind::Cancelled, "the program is ending").caused_by(error),
     })
 }

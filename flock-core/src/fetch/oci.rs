@@ -88,7 +88,7 @@ impl Fetcher {
         let ctx = &self.bounded(ctx);
         ctx.check()?;
         let pulled = self.pull_image(ctx, image).await;
-        pulled.map_err(|error| error.operation("pull").with("image", image.to_string()))
+        pulled.map_err(|error| error.during("pull").with("image", image.to_string()))
     }
 
     async fn pull_image(&self, ctx: &Context, image: &ImageReference) -> Result<OciImage> {

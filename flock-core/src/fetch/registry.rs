@@ -49,7 +49,7 @@ impl Registry {
         let base = format!("{scheme}://{host}/v2/{}/", image.repository());
         let base = Url::parse(&base).map_err(|source| {
             Error::new(ErrorKind::InvalidConfig, format!("{image} has no usable address"))
-                .source(source)
+                .caused_by(source)
         })?;
         let login = login(options, image.registry())?;
         let (repository, opened) = (image.repository().to_owned(), Mutex::new(None));
@@ -59,7 +59,8 @@ impl Registry {
 
     pub(super) fn url(&self, room: &str, name: &str) -> Result<Url> {
         self.base.join(&format!("{room}/{name}")).map_err(|source| {
-            Error::new(ErrorKind::InvalidConfig, "the image has no usable address").source(source)
+            Error::new(ErrorKind::InvalidConfig, "the image has no usable address")
+                .caused_by(source)
         })
     }
 

@@ -89,7 +89,8 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
 
 // The text itself stays out of these errors: it may hold a password.
 fn download(text: &str) -> Result<Source, Error> {
-    let url = Url::parse(text).map_err(|source| invalid("the URL is malformed").source(source))?;
+    let url =
+        Url::parse(text).map_err(|source| invalid("the URL is malformed").caused_by(source))?;
     if url.host_str().is_none_or(str::is_empty) {
         return Err(invalid("the URL names no host"));
     }
@@ -97,7 +98,8 @@ fn download(text: &str) -> Result<Source, Error> {
 }
 
 fn local(text: &str) -> Result<Source, Error> {
-    let url = Url::parse(text).map_err(|source| invalid("the URL is malformed").source(source))?;
+    let url =
+        Url::parse(text).map_err(|source| invalid("the URL is malformed").caused_by(source))?;
     let path = url.to_file_path().map_err(|()| {
         invalid("a file:// URL must hold an absolute path and no host")
             .hint("write file:///PATH with three slashes, or just the path")

@@ -95,7 +95,7 @@ impl Store {
             ctx.check()?;
             let read = reader.read(&mut buffer).map_err(|source| {
                 Error::new(ErrorKind::Unexpected, "cannot read an unfinished download")
-                    .source(source)
+                    .caused_by(source)
             })?;
             if read == 0 {
                 return Ok(());
@@ -137,7 +137,8 @@ impl Store {
         self.restart()?;
         let note = Note { validators: validators.clone(), boot: boot_id() };
         let note = serde_json::to_string(&note).map_err(|source| {
-            Error::new(ErrorKind::Unexpected, "cannot write down what is downloaded").source(source)
+            Error::new(ErrorKind::Unexpected, "cannot write down what is downloaded")
+                .caused_by(source)
         })?;
         self.validators = validators;
         self.partial.set_note(&note)

@@ -34,10 +34,10 @@ impl Policy for Permits {
     {
         let turn = async {
             self.0.acquire().await.map_err(|closed| {
-                Error::new(ErrorKind::Unexpected, "the limit was closed").source(closed)
+                Error::new(ErrorKind::Unexpected, "the limit was closed").caused_by(closed)
             })
         };
-        let _turn = ctx.run(turn).await.map_err(|error| error.operation(operation.as_str()))?;
+        let _turn = ctx.run(turn).await.map_err(|error| error.during(operation.as_str()))?;
         call(ctx.clone()).await
     }
 }

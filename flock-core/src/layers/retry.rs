@@ -166,14 +166,14 @@ impl<'a> Attempts<'a> {
     async fn pause(&self, policy: &RetryPolicy, error: Error) -> Result<()> {
         let asked_for = error.retry_after();
         if let (Some(_), Err(end)) = (asked_for, self.ctx.check()) {
-            return Err(end.source(self.counted(error)));
+            return Err(end.caused_by(self.counted(error)));
         }
         let Some(delay) = asked_for.and_then(|asked_for| policy.delay(self, asked_for)) else {
             return Err(self.counted(error));
         };
         tracing::debug!(attempt = self.made, ?delay, %error, "trying again");
         let ended = self.ctx.sleep(delay).await;
-        ended.map_err(|end| end.source(self.counted(error)))
+        ended.map_err(|end| end.caused_by(self.counted(error)))
     }
 
     fn counted(&self, error: Error) -> Error {

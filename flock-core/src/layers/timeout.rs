@@ -164,13 +164,13 @@ impl<'a> Limit<'a> {
             return error;
         }
         let mut explained = self.error();
-        if let Some(backend) = error.backend_name() {
-            explained = explained.backend(backend.to_owned());
+        if let Some(backend) = error.backend() {
+            explained = explained.in_backend(backend.to_owned());
         }
         for (key, value) in error.context() {
             explained = explained.with(key.to_owned(), value);
         }
-        explained.source(error)
+        explained.caused_by(error)
     }
 
     /// The error for a call that did not end by itself.
@@ -184,14 +184,14 @@ impl<'a> Limit<'a> {
             (ErrorKind::Timeout, "reached the caller's deadline")
         };
         let message = format!("{} {why} and did not end by itself", self.operation);
-        Error::new(kind, message).operation(self.operation.as_str())
+        Error::new(kind, message).during(self.operation.as_str())
     }
 
     fn error(&self) -> Error {
         let message = format!("{} took longer than {:?}", self.operation, self.length);
         Error::new(ErrorKind::Timeout, message)
             .retryable()
-            .operation(self.operation.as_str())
+            .during(self.operation.as_str())
             .with("limit", format!("{:?}", self.length))
     }
 }
@@ -222,7 +222,7 @@ mod tests {
         let late = late.unwrap_err();
         assert_eq!(late.to_string(), "node.list took longer than 1s");
         assert_eq!((late.kind(), late.is_retryable()), (ErrorKind::Timeout, true));
-        assert_eq!(late.backend_name(), Some("memory"));
+        assert_eq!(late.backend(), Some("memory"));
         assert_eq!(start.elapsed().as_secs(), 1);
     }
 

@@ -155,7 +155,9 @@ async fn appliance_size(path: PathBuf) -> Result<u64> {
     let asked = path.clone();
     let metadata = tokio::task::spawn_blocking(move || std::fs::metadata(asked)).await;
     let metadata = metadata
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "a worker ended early").source(error))?
+        .map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a worker ended early").caused_by(error)
+        })?
         .map_err(|error| Error::io("read", &path, error))?;
     refuse_empty(&path, &metadata)?;
     Ok(metadata.len())

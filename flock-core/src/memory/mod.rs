@@ -204,7 +204,7 @@ impl MemoryBackend {
             let fate = self.faults.admit(ctx, operation, target.into()).await?;
             fate.reply(work(fate).await?)
         };
-        result.await.map_err(|error: Error| error.backend("memory").operation(operation.as_str()))
+        result.await.map_err(|error: Error| error.in_backend("memory").during(operation.as_str()))
     }
 
     async fn settle(&self, ctx: &Context, at: Instant) -> Result<()> {

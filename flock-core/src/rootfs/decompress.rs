@@ -166,7 +166,7 @@ impl<R: BufRead> Decoder<R> {
         let input = Counted { input, count: 0 };
         let broken = |source: io::Error| {
             Error::new(ErrorKind::QuotaExceeded, format!("cannot start to decode {compression}"))
-                .source(source)
+                .caused_by(source)
         };
         let format = match compression {
             Compression::None => Inner::None(input),
@@ -217,7 +217,7 @@ impl<R: BufRead> Decoder<R> {
             return Error::new(ErrorKind::QuotaExceeded, message)
                 .with("limit", setting)
                 .hint(format!("if the file is to be trusted, raise the limit `{setting}`"))
-                .source(error)
+                .caused_by(error)
                 .into();
         }
         let what = match error.kind() {
@@ -226,7 +226,7 @@ impl<R: BufRead> Decoder<R> {
         };
         Error::new(ErrorKind::InvalidData, format!("the {format} data {what}"))
             .hint("the file may be damaged or incomplete: fetch it again")
-            .source(error)
+            .caused_by(error)
             .into()
     }
 }

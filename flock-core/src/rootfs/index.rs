@@ -470,7 +470,7 @@ impl Layer {
             error = error.hint("it seems to be cut off; fetch or make it again");
         }
         match fault.problem {
-            Problem::Io(io) => error.source(io),
+            Problem::Io(io) => error.caused_by(io),
             _ => error,
         }
     }

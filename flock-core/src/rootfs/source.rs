@@ -297,7 +297,7 @@ impl Source<'_> {
         for hint in error.hints() {
             located = located.hint(hint);
         }
-        located.source(error)
+        located.caused_by(error)
     }
 
     fn label(&self, verb: &str) -> String {

@@ -25,7 +25,7 @@ impl Document {
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         serde_json::to_string(value).map(|text| Self(text.into())).map_err(|source| {
             let what = format!("a {} has no JSON form", std::any::type_name::<T>());
-            Error::new(ErrorKind::InvalidConfig, what).source(source)
+            Error::new(ErrorKind::InvalidConfig, what).caused_by(source)
         })
     }
 
@@ -39,7 +39,7 @@ impl Document {
             Ok(_) => Ok(Self(text)),
             Err(source) => Err(Error::new(ErrorKind::InvalidData, "the text is not JSON")
                 .with("length", text.len().to_string())
-                .source(source)),
+                .caused_by(source)),
         }
     }
 
@@ -62,7 +62,7 @@ impl Document {
     pub fn to<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_str(&self.0).map_err(|source| {
             let what = format!("the document is not a {}", std::any::type_name::<T>());
-            Error::new(ErrorKind::InvalidData, what).source(source)
+            Error::new(ErrorKind::InvalidData, what).caused_by(source)
         })
     }
 }

@@ -171,7 +171,7 @@ pub(super) async fn again(
             ErrorKind::Conflict,
             format!("somebody else was faster {MAX_ATTEMPTS} times"),
         )
-        .source(error)
+        .caused_by(error)
         .retryable()),
     }
 }

@@ -185,7 +185,7 @@ impl StateStore for MemoryStore {
         transaction.validate()?;
         enter(ctx).await?;
         let mut inner = self.lock();
-        inner.verify(transaction).map_err(|error| error.backend("memory"))?;
+        inner.verify(transaction).map_err(|error| error.in_backend("memory"))?;
         let revision = inner.apply(transaction);
         // Still under the lock, so that watches hear of revisions in order.
         self.newest.send_replace(inner.revision);
@@ -202,7 +202,7 @@ impl StateStore for MemoryStore {
         let inner = self.lock();
         let after = after.unwrap_or(inner.revision);
         if after < inner.log.dropped || after > inner.revision {
-            return Err(no_history(after, inner.log.dropped, inner.revision).backend("memory"));
+            return Err(no_history(after, inner.log.dropped, inner.revision).in_backend("memory"));
         }
         Ok(Watch::new(Box::new(MemoryWatch {
             store: self.clone(),
@@ -239,7 +239,7 @@ impl StateStore for MemoryStore {
         let asked = Instant::now();
         let mut inner = self.lock();
         if !inner.holds(lease) {
-            return Err(lease.lost().backend("memory"));
+            return Err(lease.lost().in_backend("memory"));
         }
         if let Some(held) = inner.leases.get_mut(&lease.name) {
             held.expires = tokio::time::Instant::now() + ttl;
@@ -299,7 +299,7 @@ impl EventSource for MemoryWatch {
                 let inner = self.store.lock();
                 if self.after < inner.log.dropped {
                     let (dropped, newest) = (inner.log.dropped, inner.revision);
-                    return Err(no_history(self.after, dropped, newest).backend("memory"));
+                    return Err(no_history(self.after, dropped, newest).in_backend("memory"));
                 }
                 if let Some(changes) = inner.log.next(self.after, &self.prefix) {
                     self.after = changes.revision;

@@ -267,7 +267,7 @@ pub(crate) fn no_history(after: Revision, oldest: Revision, newest: Revision) ->
         format!("the changes after revision {after} are no longer kept")
     };
     Error::new(crate::ErrorKind::NotFound, what)
-        .operation("state.watch")
+        .during("state.watch")
         .with("after", after.to_string())
         .with("oldest", oldest.to_string())
         .with("newest", newest.to_string())

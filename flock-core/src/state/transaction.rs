@@ -131,18 +131,18 @@ impl Transaction {
         if self.writes.len() > MAX_WRITES {
             let what = format!("the transaction has {} writes", self.writes.len());
             return Err(Error::new(ErrorKind::QuotaExceeded, what)
-                .operation("state.commit")
+                .during("state.commit")
                 .hint(format!("a transaction has at most {MAX_WRITES} writes: split it")));
         }
         let mut seen = HashSet::new();
         if let Some(write) = self.writes.iter().find(|write| !seen.insert(&write.key)) {
             let what = format!("the transaction writes '{}' twice", write.key);
-            return Err(Error::new(ErrorKind::InvalidConfig, what).operation("state.commit"));
+            return Err(Error::new(ErrorKind::InvalidConfig, what).during("state.commit"));
         }
         let bytes: usize = self.writes.iter().map(|write| write.action.bytes()).sum();
         if bytes > MAX_TRANSACTION_BYTES {
             let what = format!("the transaction has {bytes} bytes of documents");
-            return Err(Error::new(ErrorKind::QuotaExceeded, what).operation("state.commit").hint(
+            return Err(Error::new(ErrorKind::QuotaExceeded, what).during("state.commit").hint(
                 format!("documents and transactions have at most {MAX_TRANSACTION_BYTES} bytes"),
             ));
         }
@@ -180,7 +180,7 @@ impl Write {
         };
         let current = current.map_or_else(|| NO_RECORD.to_owned(), |found| found.to_string());
         Error::new(ErrorKind::Conflict, what)
-            .operation("state.commit")
+            .during("state.commit")
             .with("key", key.as_str())
             .with(REVISION, current)
     }

@@ -32,7 +32,7 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn new() -> Result<Self> {
         let directory = tempfile::tempdir().map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "no temporary directory").source(error)
+            Error::new(ErrorKind::Unexpected, "no temporary directory").caused_by(error)
         })?;
         for (name, content) in [("good.tar", "an appliance"), ("empty.tar", "")] {
             let path = directory.path().join(name);

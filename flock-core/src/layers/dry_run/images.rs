@@ -105,7 +105,9 @@ async fn require_file(path: PathBuf) -> Result<()> {
     let asked = path.clone();
     let found = tokio::task::spawn_blocking(move || std::fs::metadata(asked)).await;
     found
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "a worker ended early").source(error))?
+        .map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a worker ended early").caused_by(error)
+        })?
         .map(drop)
         .map_err(|error| Error::io("read", &path, error))
 }

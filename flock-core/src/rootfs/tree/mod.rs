@@ -267,7 +267,7 @@ impl Tree {
     pub fn exclude(&mut self, patterns: &[String]) -> Result<usize> {
         let bad = |pattern: &str, error: globset::Error| {
             let message = format!("the exclude pattern '{pattern}' is malformed");
-            Error::new(ErrorKind::InvalidConfig, message).source(error)
+            Error::new(ErrorKind::InvalidConfig, message).caused_by(error)
         };
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {

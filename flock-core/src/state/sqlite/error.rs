@@ -20,7 +20,7 @@ impl<T> InFile<T> for rusqlite::Result<T> {
 fn error(path: &Path, source: rusqlite::Error) -> Error {
     let (kind, what, hint) = meaning(&source);
     let mut error = Error::new(kind, format!("the state store {}: {what}", path.display()))
-        .backend("sqlite")
+        .in_backend("sqlite")
         .with("path", path.display().to_string());
     if let Some(failure) = source.sqlite_error() {
         error = error.with("sqlite_code", failure.extended_code.to_string());
@@ -28,7 +28,7 @@ fn error(path: &Path, source: rusqlite::Error) -> Error {
     if let Some(hint) = hint {
         error = error.hint(hint);
     }
-    error.source(source)
+    error.caused_by(source)
 }
 
 /// The kind, the sentence and the advice.

@@ -79,7 +79,7 @@ pub(super) fn ensure_held(
 ) -> Result<()> {
     match info(connection, path, &lease.name, clock)? {
         Some(held) if held.token == lease.token => Ok(()),
-        _ => Err(lease.lost().backend("sqlite")),
+        _ => Err(lease.lost().in_backend("sqlite")),
     }
 }
 

@@ -158,7 +158,7 @@ impl SqliteStore {
     pub async fn open(ctx: &Context, config: SqliteConfig) -> Result<Self> {
         let context = ctx.clone();
         let open = blocking(move || Shared::open(&context, &config));
-        let shared = ctx.run(open).await.map_err(|error| error.operation("state.open"))?;
+        let shared = ctx.run(open).await.map_err(|error| error.during("state.open"))?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -270,13 +270,13 @@ async fn call<T: Send + 'static>(
             schema::patient(&mut connection, &context, shared.wait).in_file(&shared.path)?;
             // If the context ended the waiting, say that, not "busy".
             work(&shared, &mut connection).map_err(|error| match context.check() {
-                Err(ended) if error.kind() == ErrorKind::Unavailable => ended.source(error),
+                Err(ended) if error.kind() == ErrorKind::Unavailable => ended.caused_by(error),
                 _ => error,
             })
         })
         .await
     });
-    done.await.map_err(|error| error.backend("sqlite").operation(operation))
+    done.await.map_err(|error| error.in_backend("sqlite").during(operation))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -284,7 +284,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| {
         let what = "the state store's thread ended before its work";
-        Err(Error::new(ErrorKind::Unexpected, what).source(ended))
+        Err(Error::new(ErrorKind::Unexpected, what).caused_by(ended))
     })
 }
 

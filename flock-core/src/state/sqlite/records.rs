@@ -48,7 +48,7 @@ impl Meta {
     fn history(self, path: &Path, after: Revision) -> Result<()> {
         let (dropped, newest) = (revision(path, self.dropped)?, revision(path, self.revision)?);
         if after < dropped || after > newest {
-            return Err(no_history(after, dropped, newest).backend("sqlite"));
+            return Err(no_history(after, dropped, newest).in_backend("sqlite"));
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ pub(super) fn commit(
     for write in transaction.writes() {
         let current = current(&sql, path, &write.key)?;
         if !write.condition.holds(current) {
-            return Err(write.conflict(current).backend("sqlite"));
+            return Err(write.conflict(current).in_backend("sqlite"));
         }
     }
     let meta = apply(&sql, transaction, limits).in_file(path)?;
@@ -256,7 +256,7 @@ impl Stored {
 
     fn event(self, path: &Path) -> Result<Event> {
         let at = revision(path, self.revision)?;
-        let key = Key::new(self.key).map_err(|error| foreign(path).source(error))?;
+        let key = Key::new(self.key).map_err(|error| foreign(path).caused_by(error))?;
         Ok(match self.value {
             Some(value) => Event::Put(Record::new(key, Document::stored(value), at)),
             None => Event::Delete(key),
@@ -265,13 +265,13 @@ impl Stored {
 }
 
 pub(super) fn revision(path: &Path, number: i64) -> Result<Revision> {
-    u64::try_from(number).map(Revision::new).map_err(|source| foreign(path).source(source))
+    u64::try_from(number).map(Revision::new).map_err(|source| foreign(path).caused_by(source))
 }
 
 fn foreign(path: &Path) -> Error {
     let what = format!("the state store {} holds what flock never wrote", path.display());
     Error::new(ErrorKind::InvalidData, what)
-        .backend("sqlite")
+        .in_backend("sqlite")
         .with("path", path.display().to_string())
         .hint("another program has changed the file: put a backup in its place")
 }

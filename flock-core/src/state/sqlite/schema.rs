@@ -83,7 +83,7 @@ fn refuse_tiny(path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 1) {
         let what = format!("{} is not a database", path.display());
         return Err(Error::new(ErrorKind::InvalidData, what)
-            .backend("sqlite")
+            .in_backend("sqlite")
             .with("path", path.display().to_string())
             .hint("choose another path for the state store, or move the file away"));
     }
@@ -150,7 +150,7 @@ fn set_up(connection: &mut Connection, path: &Path) -> Result<()> {
     if mode != "wal" {
         let what = format!("the state store {} cannot have a write-ahead log", path.display());
         return Err(Error::new(ErrorKind::Unsupported, what)
-            .backend("sqlite")
+            .in_backend("sqlite")
             .hint("choose a path on a local file system"));
     }
     configure(connection).in_file(path)?;
@@ -205,7 +205,7 @@ fn ensure_empty(connection: &Connection, path: &Path) -> Result<()> {
     }
     let what = format!("{} is the database of another program", path.display());
     Err(Error::new(ErrorKind::InvalidData, what)
-        .backend("sqlite")
+        .in_backend("sqlite")
         .with("path", path.display().to_string())
         .hint("choose another path for the state store"))
 }
@@ -216,7 +216,7 @@ fn newer(path: &Path, found: i64, known: i64) -> Error {
         path.display()
     );
     Error::new(ErrorKind::Unsupported, what)
-        .backend("sqlite")
+        .in_backend("sqlite")
         .with("path", path.display().to_string())
         .hint("a newer flock made it: use that one, or choose another path")
 }
@@ -226,9 +226,9 @@ pub(super) fn default_path() -> Result<PathBuf> {
     use etcetera::BaseStrategy;
     let strategy = etcetera::choose_base_strategy().map_err(|source| {
         Error::new(ErrorKind::InvalidConfig, "there is no home directory for the state store")
-            .backend("sqlite")
+            .in_backend("sqlite")
             .hint("set HOME, or give the path of the state store")
-            .source(source)
+            .caused_by(source)
     })?;
     Ok(strategy.data_dir().join("flock").join("state.db"))
 }

@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location, RepositoryType};
+use crate::app::{App, ApplicationConfig, InjectConfig, InjectedContent, Location, RepositoryType};
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
 use crate::settings::Settings;
@@ -209,8 +209,8 @@ impl BuildRequest {
             _ => None,
         });
         let injected = self.inject.contents().filter_map(|content| match content {
-            Content::File(path) => Some(path.as_path()),
-            Content::Inline(_) => None,
+            InjectedContent::File(path) => Some(path.as_path()),
+            InjectedContent::Inline(_) => None,
         });
         let config = self.config.as_deref().filter(|path| path.exists());
         located.chain(injected).chain(config)
@@ -286,7 +286,7 @@ fn application_within(application: &ApplicationConfig, directory: &Path) -> Appl
 fn inject_within(inject: &InjectConfig, directory: &Path) -> InjectConfig {
     let mut inject = inject.clone();
     for content in inject.contents_mut() {
-        if let Content::File(path) = content {
+        if let InjectedContent::File(path) = content {
             *path = directory.join(&*path);
         }
     }

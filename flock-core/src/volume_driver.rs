@@ -299,17 +299,17 @@ pub struct AttachOptions {
 }
 
 impl AttachOptions {
-    /// Attach for reading only.
+    /// Sets [`read_only`](Self::read_only).
     #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+    pub fn with_read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
         self
     }
 
-    /// Take the volume away from the node that has it.
+    /// Sets [`take_over`](Self::take_over).
     #[must_use]
-    pub fn take_over(mut self) -> Self {
-        self.take_over = true;
+    pub fn with_take_over(mut self, take_over: bool) -> Self {
+        self.take_over = take_over;
         self
     }
 

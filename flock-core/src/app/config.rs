@@ -135,12 +135,12 @@ pub struct InjectConfig {
     /// The host name, written to `/etc/hostname`.
     pub hostname: Option<String>,
     /// What becomes `/etc/resolv.conf`.
-    pub resolv_conf: Option<Content>,
+    pub resolv_conf: Option<InjectedContent>,
     /// SSH keys that may log in as root, written to
     /// `/root/.ssh/authorized_keys`.
-    pub authorized_keys: Vec<Content>,
+    pub authorized_keys: Vec<InjectedContent>,
     /// Further files.
-    pub files: Vec<InjectedFile>,
+    pub files: Vec<InjectedFileConfig>,
 }
 
 impl InjectConfig {
@@ -151,13 +151,13 @@ impl InjectConfig {
     }
 
     /// Everything that is put in, but the host name.
-    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+    pub fn contents(&self) -> impl Iterator<Item = &InjectedContent> {
         let files = self.files.iter().map(|file| &file.content);
         self.resolv_conf.iter().chain(&self.authorized_keys).chain(files)
     }
 
     /// As [`InjectConfig::contents`], to be changed.
-    pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut Content> {
+    pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut InjectedContent> {
         let files = self.files.iter_mut().map(|file| &mut file.content);
         self.resolv_conf.iter_mut().chain(&mut self.authorized_keys).chain(files)
     }
@@ -166,12 +166,12 @@ impl InjectConfig {
 /// A file that is put into the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct InjectedFile {
+pub struct InjectedFileConfig {
     /// Its path in the appliance, from the root.
     pub path: String,
     /// What is in it.
     #[serde(flatten)]
-    pub content: Content,
+    pub content: InjectedContent,
     /// Its permission bits. Default: 0644.
     pub mode: u32,
     /// Its owner. Default: 0:0.
@@ -182,7 +182,7 @@ pub struct InjectedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Content {
+pub enum InjectedContent {
     /// This text.
     #[serde(rename = "content")]
     Inline(String),

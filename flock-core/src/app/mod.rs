@@ -39,8 +39,8 @@ use crate::document::{self, Problem};
 use crate::{Error, ErrorKind, Result};
 
 pub use config::{
-    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, Content, DeployConfig, InjectConfig,
-    InjectedFile, RepositoryType, TemplateConfig, TemplateFormat,
+    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, DeployConfig, InjectConfig,
+    InjectedContent, InjectedFileConfig, RepositoryType, TemplateConfig, TemplateFormat,
 };
 pub use create::{NewApp, create};
 pub use values::{Ids, Location, parse_size};

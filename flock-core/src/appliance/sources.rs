@@ -64,8 +64,8 @@ mod with_network {
     impl Remote {
         pub(super) fn new(request: &BuildRequest) -> Self {
             let options = FetchOptions::new(Cache::at(&request.cache_dir))
-                .max_age(request.cache_max_age)
-                .max_size(request.max_size);
+                .with_max_age(request.cache_max_age)
+                .with_max_size(request.max_size);
             Self(Fetcher::new(options))
         }
 

@@ -58,8 +58,8 @@ impl fmt::Debug for ProxyChoice {
 ///
 /// # let dir = tempfile::tempdir().unwrap();
 /// let options = FetchOptions::new(Cache::at(dir.path()))
-///     .max_age(Duration::from_secs(24 * 3600))
-///     .retries(2);
+///     .with_max_age(Duration::from_secs(24 * 3600))
+///     .with_retries(2);
 /// ```
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
@@ -111,14 +111,14 @@ impl FetchOptions {
 
     /// How long making a connection may take; 15 s by default.
     #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// How long a server may send nothing; 60 s by default.
     #[must_use]
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = timeout;
         self
     }
@@ -126,7 +126,7 @@ impl FetchOptions {
     /// How long one call may take with all its retries; no limit but the
     /// context's by default.
     #[must_use]
-    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
     }
@@ -134,7 +134,7 @@ impl FetchOptions {
     /// How often in a row a request that failed for a passing reason is made
     /// again without having brought us further; 5 by default.
     #[must_use]
-    pub fn retries(mut self, retries: usize) -> Self {
+    pub fn with_retries(mut self, retries: usize) -> Self {
         self.retries = retries;
         self
     }
@@ -142,14 +142,14 @@ impl FetchOptions {
     /// The wait before the first retry; 500 ms by default. It doubles with
     /// each further one up to a minute, with jitter.
     #[must_use]
-    pub fn retry_delay(mut self, delay: Duration) -> Self {
+    pub fn with_retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay;
         self
     }
 
     /// The proxy; by default what the environment says.
     #[must_use]
-    pub fn proxy(mut self, proxy: ProxyChoice) -> Self {
+    pub fn with_proxy(mut self, proxy: ProxyChoice) -> Self {
         self.proxy = proxy;
         self
     }
@@ -157,7 +157,7 @@ impl FetchOptions {
     /// A PEM file of certificate authorities to trust besides the system's.
     /// For git it takes the place of the system's file (`http.sslCAInfo`).
     #[must_use]
-    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
@@ -165,7 +165,7 @@ impl FetchOptions {
     /// For how long a cached download or tag is used without asking the
     /// server whether it has changed; an hour by default.
     #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
+    pub fn with_max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
@@ -173,7 +173,7 @@ impl FetchOptions {
     /// After how long without use cached files are removed, once per fetcher
     /// when it has downloaded something; 60 days by default.
     #[must_use]
-    pub fn keep_unused(mut self, age: Duration) -> Self {
+    pub fn with_keep_unused(mut self, age: Duration) -> Self {
         self.keep_unused = age;
         self
     }
@@ -181,7 +181,7 @@ impl FetchOptions {
     /// The size in bytes beyond which a download is refused; 64 GiB by
     /// default.
     #[must_use]
-    pub fn max_size(mut self, bytes: u64) -> Self {
+    pub fn with_max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
         self
     }
@@ -189,7 +189,7 @@ impl FetchOptions {
     /// Whether a cached download may be used, with a warning, where the
     /// server that could tell its age cannot be reached; no by default.
     #[must_use]
-    pub fn allow_stale(mut self, allow: bool) -> Self {
+    pub fn with_allow_stale(mut self, allow: bool) -> Self {
         self.allow_stale = allow;
         self
     }
@@ -197,14 +197,14 @@ impl FetchOptions {
     /// How many layers of an image are downloaded at once; 3 by default, at
     /// least 1.
     #[must_use]
-    pub fn parallel(mut self, layers: usize) -> Self {
+    pub fn with_parallel(mut self, layers: usize) -> Self {
         self.parallel = layers.max(1);
         self
     }
 
     /// The `User-Agent` header; `flock/VERSION` by default.
     #[must_use]
-    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+    pub fn with_user_agent(mut self, name: impl Into<String>) -> Self {
         self.user_agent = name.into();
         self
     }
@@ -213,7 +213,7 @@ impl FetchOptions {
     /// the URL has a port). It goes to that host alone, and only over HTTPS
     /// or to this machine.
     #[must_use]
-    pub fn credential(mut self, host: impl Into<String>, credential: Credential) -> Self {
+    pub fn with_credential(mut self, host: impl Into<String>, credential: Credential) -> Self {
         self.credentials.insert(host.into().to_ascii_lowercase(), credential);
         self
     }
@@ -222,7 +222,7 @@ impl FetchOptions {
     /// registries; by default `$DOCKER_CONFIG/config.json`, else
     /// `~/.docker/config.json`. `None` uses no such file.
     #[must_use]
-    pub fn docker_config(mut self, path: Option<PathBuf>) -> Self {
+    pub fn with_docker_config(mut self, path: Option<PathBuf>) -> Self {
         self.docker_config = path;
         self
     }
@@ -231,7 +231,7 @@ impl FetchOptions {
     /// on this machine are always spoken to in plain HTTP, but for those on
     /// port 443.
     #[must_use]
-    pub fn insecure_registry(mut self, host: impl Into<String>) -> Self {
+    pub fn with_insecure_registry(mut self, host: impl Into<String>) -> Self {
         self.insecure_registries.push(host.into().to_ascii_lowercase());
         self
     }
@@ -239,7 +239,7 @@ impl FetchOptions {
     /// The platform to choose from an image for several; by default Linux on
     /// this machine's architecture.
     #[must_use]
-    pub fn platform(mut self, platform: Platform) -> Self {
+    pub fn with_platform(mut self, platform: Platform) -> Self {
         self.platform = platform;
         self
     }
@@ -313,8 +313,8 @@ mod tests {
     fn a_credential_does_not_travel_in_the_clear() {
         let token = Credential::Bearer(Secret::new("hush"));
         let options = FetchOptions::new(Cache::at("/nonexistent"))
-            .credential("Example.org", token.clone())
-            .credential("localhost:5000", token);
+            .with_credential("Example.org", token.clone())
+            .with_credential("localhost:5000", token);
         let given = |url: &str| options.credential_for(&Url::parse(url).unwrap()).is_some();
         assert!(given("https://EXAMPLE.org/x") && given("http://localhost:5000/x"));
         assert!(!given("http://example.org/x") && !given("https://example.org:8443/x"));

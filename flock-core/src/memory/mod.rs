@@ -332,7 +332,7 @@ mod tests {
         let failed = Provisioner::list(&backend, &ctx, &ListFilter::all()).await.unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::Unavailable);
         assert_eq!(failed.context_value("endpoint"), Some(down.as_str()));
-        let partial = ListFilter::all().partial();
+        let partial = ListFilter::all().with_partial(true);
         let rest = Provisioner::list(&backend, &ctx, &partial).await.unwrap();
         assert_eq!(rest, [nodes[1].clone()]);
         let told = messages.0.lock().unwrap().join("");

@@ -43,10 +43,10 @@ use crate::{Context, Result};
 ///     }
 /// }
 ///
-/// # use flock_core::rootfs::{InjectedFile, Layer};
+/// # use flock_core::rootfs::{InjectedFile, SourceIndex};
 /// # fn main() -> Result<()> {
 /// let ctx = Context::new();
-/// let mut tree = Tree::new(Layer::from_bytes("empty", vec![0u8; 1024], &ctx)?, &ctx)?;
+/// let mut tree = Tree::new(SourceIndex::from_bytes("empty", vec![0u8; 1024], &ctx)?, &ctx)?;
 /// tree.inject(InjectedFile {
 ///     path: "/etc/hostname".to_owned(),
 ///     content: b"web\n".to_vec(),

@@ -100,7 +100,7 @@ async fn certificates() {
     let fetch = |name: &str, trusted: bool| {
         let mut options = options(dir.path());
         if trusted {
-            options = options.ca_file(dir.path().join("ca-cert.pem"));
+            options = options.with_ca_file(dir.path().join("ca-cert.pem"));
         }
         let source: Source = format!("https://{name}:{port}/base.tar").parse().unwrap();
         async move { Fetcher::new(options).fetch(&Context::new(), &source, None).await }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cases, Options, Subject, doc, key, prefix};
+use super::{Cases, Subject, SuiteOptions, doc, key, prefix};
 use crate::Context;
 use crate::ErrorKind::Conflict;
 use crate::conformance::{Outcome, ensure, expect_eq, expect_err, expect_some};
 use crate::state::{Condition, Prefix, StateStoreExt, Transaction};
 
-pub(super) fn cases(cases: Cases, options: &Options) -> Cases {
-    let once = (!options.reopens).then_some("it cannot be opened again");
+pub(super) fn cases(cases: Cases, options: &SuiteOptions) -> Cases {
+    let once = (!options.reopening).then_some("it cannot be opened again");
     cases
         .case_unless(once, "a_store_opened_again_has_its_records", records)
         .case_unless(once, "a_store_opened_again_has_its_history", history)

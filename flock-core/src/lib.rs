@@ -238,6 +238,7 @@ pub mod fetch;
 pub mod id;
 pub mod image_builder;
 pub mod layers;
+pub mod location;
 mod lockfile;
 pub mod memory;
 pub mod operation;

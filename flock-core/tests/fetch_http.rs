@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fetch_support::{Reply, Server, checksum, noise, options};
-use flock_core::fetch::{Credential, FetchOptions, Fetched, Fetcher, ProxyChoice, Source};
+use flock_core::fetch::{Credential, FetchOptions, Fetched, Fetcher, Location, ProxyChoice};
 use flock_core::progress::{ProgressEvent, ProgressReporter};
 use flock_core::secret::Secret;
 use flock_core::{Context, Error, ErrorKind};
@@ -83,7 +83,7 @@ async fn a_file_comes_whole_and_is_not_asked_for_again() {
     assert!(second.from_cache && second.path == first.path);
     assert_eq!(server.count(), 1);
     // Another address, the same content: known by its checksum.
-    let source: Source = "http://192.0.2.1/elsewhere".parse().unwrap();
+    let source: Location = "http://192.0.2.1/elsewhere".parse().unwrap();
     let sum = checksum(&body);
     let third = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap();
     assert!(third.from_cache);
@@ -234,7 +234,7 @@ async fn a_file_that_was_complete_but_not_known_to_be_is_taken() {
 async fn a_wrong_checksum_leaves_nothing() {
     let server = Server::start(|_| Reply::new("200 OK", &[TAG], b"something else"));
     let bench = Bench::new();
-    let source: Source = server.url("/x").parse().unwrap();
+    let source: Location = server.url("/x").parse().unwrap();
     let sum = checksum(b"what was promised");
     let error = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
@@ -262,7 +262,7 @@ async fn pieces_that_do_not_fit_are_fetched_anew_once() {
         }
     });
     let bench = Bench::new();
-    let source: Source = server.url("/x").parse().unwrap();
+    let source: Location = server.url("/x").parse().unwrap();
     let sum = checksum(&new);
     let fetched = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap();
     assert_eq!(content(&fetched), new);
@@ -410,7 +410,7 @@ async fn a_context_ends_a_download_that_the_next_call_continues() {
         }
     });
     let bench = Bench::with(|options| options.with_read_timeout(Duration::from_secs(20)));
-    let source: Source = server.url("/x").parse().unwrap();
+    let source: Location = server.url("/x").parse().unwrap();
     let ctx = Context::new().with_timeout(Duration::from_millis(300));
     let error = bench.fetcher.fetch(&ctx, &source, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);

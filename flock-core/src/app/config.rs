@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::values::{Ids, Location};
+use super::values::Ids;
 use crate::document::{Affects, Problem};
+use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
 

@@ -7,8 +7,9 @@ use super::config::{
     AppConfig, ApplicationConfig, BaseFormat, BuildConfig, DeployConfig, InjectConfig,
     InjectedContent, InjectedFileConfig, RepositoryType, TemplateConfig, TemplateFormat,
 };
-use super::values::{Ids, Location, parse_size};
+use super::values::{Ids, parse_size};
 use crate::document::{Affects, Key, Node, Problem, Reader, Section, Value};
+use crate::location::Location;
 use crate::rootfs::compress::Format;
 
 /// The keys of each section, by the section's name. `docs/configuration.md`
@@ -215,7 +216,7 @@ fn application(r: &mut Reader, s: &Section<'_>, keys: [&str; 7]) -> Option<Appli
     let strip_components = r.parsed(s, strip, number).unwrap_or(0);
     let owner = value(r, s, owner);
     match (repository_type, &source) {
-        (Some(RepositoryType::Git), Some(Location::Oci(_))) => {
+        (Some(RepositoryType::Git), Some(Location::Image(_))) => {
             r.problem(s.at(repository), &s.key(repository), "an OCI image is no git repository");
         }
         (Some(RepositoryType::Git), _) => {
@@ -254,7 +255,7 @@ fn tar_source(r: &mut Reader, s: &Section<'_>, key: &str, source: Option<&Locati
     let fits = match source {
         None | Some(Location::Path(_)) => true,
         Some(Location::Url(url)) => matches!(url.scheme(), "http" | "https"),
-        Some(Location::Oci(_) | Location::Ssh(_)) => false,
+        Some(Location::Image(_) | Location::Ssh(_)) => false,
     };
     if !fits {
         let path = s.key(key);

@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::download::{Job, Received, download};
-use super::image::{ImageReference, sha256};
 use super::manifest::{Config, Descriptor, LayerMediaType, Manifest, choose};
 use super::options::Platform;
 use super::registry::Registry;
 use super::{Fetcher, blocking, is_fresh, joined, now, read_record, write_record};
 use crate::cache::CacheKey;
+use crate::location::{ImageReference, sha256};
 use crate::rootfs::checksum::Checksum;
 use crate::{Context, Error, ErrorKind, Result};
 

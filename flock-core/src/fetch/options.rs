@@ -246,7 +246,7 @@ impl FetchOptions {
 
     /// The credential for a URL, unless it would travel in the clear.
     pub(super) fn credential_for(&self, url: &Url) -> Option<&Credential> {
-        if url.scheme() != "https" && !super::image::is_loopback(url) {
+        if url.scheme() != "https" && !crate::location::is_loopback(url) {
             return None;
         }
         let host = url.host_str()?.to_ascii_lowercase();

@@ -114,6 +114,10 @@ pub const OTHER_VARIABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// How long a download is used without asking its server, unless a setting
+/// says otherwise: an hour.
+pub const DEFAULT_CACHE_MAX_AGE: Duration = Duration::from_secs(3600);
+
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -307,7 +311,7 @@ impl Settings {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             cache_dir: layers.pick("cache_dir", path, || places.cache.clone())?,
-            cache_max_age: layers.pick("cache_max_age", age, || Duration::from_secs(3600))?,
+            cache_max_age: layers.pick("cache_max_age", age, || DEFAULT_CACHE_MAX_AGE)?,
             threads: layers.pick("threads", count, || threads)?,
             config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,

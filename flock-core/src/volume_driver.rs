@@ -270,6 +270,24 @@ impl VolumeSpec {
         Self { owner, name: name.into(), size, source: None, options: BTreeMap::new() }
     }
 
+    /// Sets [`source`](Self::source).
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<SnapshotId>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Sets one of the [`options`](Self::options).
+    #[must_use]
+    pub fn with_option(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
     /// Checks what can be checked without the backend, and answers with the
     /// size that the volume will have.
     ///

@@ -412,13 +412,7 @@ fn excluded_directories_go_with_what_is_in_them() {
 
 #[test]
 fn injected_files_replace_and_stay_inside() {
-    let file = |path: &str| InjectedFile {
-        path: path.to_owned(),
-        content: b"new".to_vec(),
-        mode: 0o600,
-        uid: 1,
-        gid: 2,
-    };
+    let file = |path: &str| InjectedFile::new(path, "new").with_mode(0o600).with_owner(1, 2);
     let mut tree = Tar::new()
         .dir("etc/", 0o755)
         .symlink("etc/resolv.conf", "../run/resolv.conf")

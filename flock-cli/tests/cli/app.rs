@@ -199,8 +199,10 @@ fn show_says_what_it_is_made_of() {
 #[test]
 fn show_hides_passwords() {
     let place = Place::new();
-    let secret =
-        GOOD.replace("oci://docker.io/library/debian:13-slim", "https://me:hush@example.org/base.tar?k=hush");
+    let secret = GOOD.replace(
+        "oci://docker.io/library/debian:13-slim",
+        "https://me:hush@example.org/base.tar?k=hush",
+    );
     place.write("web/config.yaml", secret);
     for args in [&["app", "show", "web"][..], &["app", "show", "web", "--json"], &["app", "list"]] {
         let shown = place.flock(args).all();

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 /// The numeric owner of a file, written `uid:gid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Ids {
     /// The user id.
     pub uid: u32,
@@ -18,6 +19,12 @@ pub struct Ids {
 impl Ids {
     /// The superuser and its group.
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
+    /// This user and this group.
+    #[must_use]
+    pub const fn new(uid: u32, gid: u32) -> Self {
+        Self { uid, gid }
+    }
 }
 
 impl FromStr for Ids {

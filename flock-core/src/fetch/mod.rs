@@ -95,6 +95,7 @@ struct Inner {
 
 /// A file that is on this machine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fetched {
     /// Where it is. A file in the cache must not be changed; a later prune
     /// may remove it.

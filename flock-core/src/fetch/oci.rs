@@ -27,6 +27,7 @@ const MAX_NESTING: usize = 3;
 
 /// An image on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OciImage {
     /// The name it was pulled by.
     pub reference: ImageReference,
@@ -45,6 +46,7 @@ pub struct OciImage {
 
 /// One layer of an image, in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OciLayer {
     /// The layer as the registry has it, perhaps compressed; verified.
     pub path: PathBuf,
@@ -194,7 +196,7 @@ impl Fetcher {
         layers: &[Descriptor],
     ) -> Result<Vec<PathBuf>> {
         let ctx = ctx.child();
-        let places = Arc::new(Semaphore::new(self.options().parallel));
+        let places = Arc::new(Semaphore::new(self.options().parallel.get()));
         let mut tasks = JoinSet::new();
         for (number, layer) in layers.iter().cloned().enumerate() {
             let (fetcher, ctx) = (self.clone(), ctx.clone());

@@ -32,8 +32,8 @@ use crate::{RequestId, VolumeId};
 /// Clones are the same backend. [`in_namespace`](MemoryBackend::in_namespace)
 /// makes another one in the same world.
 ///
-/// Sizes that nodes can have are [`MemoryBackend::SIZES`]; networks and
-/// backend options there are none.
+/// Sizes that nodes can have are [`MemoryBackend::SIZES`], networks
+/// [`MemoryBackend::NETWORKS`]; backend options there are none.
 #[derive(Debug, Clone)]
 pub struct MemoryBackend {
     world: Arc<World>,
@@ -54,6 +54,9 @@ struct Settings {
 impl MemoryBackend {
     /// The names of the sizes a node can have.
     pub const SIZES: [&'static str; 3] = ["small", "medium", "large"];
+
+    /// The names of the networks a node can join.
+    pub const NETWORKS: [&'static str; 2] = ["default", "storage"];
 
     /// A backend in a world of its own: namespace `default`, two hosts named
     /// `host-1` and `host-2`, a latency of a millisecond, able to do
@@ -255,6 +258,7 @@ fn node_capabilities() -> ProvisionerCapabilities {
         resources: true,
         ports: true,
         mounts: true,
+        networks: true,
         env: true,
         user_data: true,
         max_nodes: Some(100),

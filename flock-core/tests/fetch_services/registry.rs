@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn options(&self) -> FetchOptions {
-        let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None };
+        let platform = Platform::new("linux", "amd64");
         options(self.dir.path()).with_platform(platform)
     }
 
@@ -195,15 +195,11 @@ async fn an_index() {
         let name = format!("team/shop:{tag}");
         let image = bench.pull(&name).await.unwrap();
         assert_eq!(read(&image.layers[0].path), b"amd64");
-        let arm = Platform {
-            os: "linux".into(),
-            architecture: "arm64".into(),
-            variant: Some("v8".into()),
-        };
+        let arm = Platform::new("linux", "arm64").with_variant("v8");
         let full = format!("oci://127.0.0.1:{}/{name}", bench.port);
         let image = pull(bench.options().with_platform(arm), &full).await.unwrap();
         assert_eq!(read(&image.layers[0].path), b"arm64");
-        let vax = Platform { os: "linux".into(), architecture: "vax".into(), variant: None };
+        let vax = Platform::new("linux", "vax");
         let error = pull(bench.options().with_platform(vax), &full).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.context_value("platforms"), Some("linux/arm64, linux/amd64"));
@@ -250,11 +246,8 @@ async fn logins() {
     std::fs::write(&config, text).unwrap();
     pull(bench.options().with_docker_config(Some(config)), &name).await.unwrap();
     // In a cache of its own, or there would be nothing to ask for.
-    let fresh = options(&bench.dir.path().join("fresh")).with_platform(Platform {
-        os: "linux".into(),
-        architecture: "amd64".into(),
-        variant: None,
-    });
+    let fresh =
+        options(&bench.dir.path().join("fresh")).with_platform(Platform::new("linux", "amd64"));
     pull(fresh.with_credential(&host, basic("hush")), &name).await.unwrap();
 }
 
@@ -282,7 +275,7 @@ async fn through_a_bad_line() {
             forward(&upstream, &request.path)
         })
     };
-    let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None };
+    let platform = Platform::new("linux", "amd64");
     let good = line(false);
     let options_in =
         |name: &str| options(&bench.dir.path().join(name)).with_platform(platform.clone());

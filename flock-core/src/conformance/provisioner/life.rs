@@ -45,7 +45,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
 
 /// Stops at once: what runs in the node does not matter here.
 fn at_once() -> StopOptions {
-    StopOptions::with_grace(Duration::ZERO)
+    StopOptions::default().with_grace(Duration::ZERO)
 }
 
 async fn list_of_nothing_is_empty(s: S) -> Outcome {

@@ -84,7 +84,7 @@ async fn leases(s: Arc<Subject>) -> Outcome {
     let lease = expect_some(s.store.acquire(&s.ctx, &name, "one", s.long()).await?, "lease")?;
     expect_eq(other.acquire(&s.ctx, &name, "two", s.long()).await?, None, "acquire by another")?;
     // Whoever has the lease may use it through any opening of the store.
-    let put = Transaction::new().put(key("a")?, doc(1)?, Condition::Any).fenced(&lease);
+    let put = Transaction::new().put(key("a")?, doc(1)?, Condition::Any).with_fence(&lease);
     other.commit(&s.ctx, &put).await?;
     let lease = other.renew(&s.ctx, &lease, s.short()).await?;
     s.until_free(&name).await?;

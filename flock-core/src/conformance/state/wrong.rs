@@ -78,7 +78,7 @@ impl StateStore for Wrong {
             }
         }
         if let Some(lease) = transaction.fence().filter(|_| self.fault != Fault::IgnoresFences) {
-            changed = changed.fenced(lease);
+            changed = changed.with_fence(lease);
         }
         self.store.commit(ctx, &changed).await
     }

@@ -76,6 +76,7 @@ impl ReplaceOptions {
 
 /// A file that flock writes into the appliance: a host name, keys, settings.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct InjectedFile {
     /// Where it goes, for example `/etc/hostname`.
     pub path: String,
@@ -87,6 +88,27 @@ pub struct InjectedFile {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
+}
+
+impl InjectedFile {
+    /// A file with that content, mode 0644 and owner 0:0.
+    pub fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), content: content.into(), mode: 0o644, uid: 0, gid: 0 }
+    }
+
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`uid`](Self::uid) and [`gid`](Self::gid).
+    #[must_use]
+    pub fn with_owner(mut self, uid: u32, gid: u32) -> Self {
+        (self.uid, self.gid) = (uid, gid);
+        self
+    }
 }
 
 impl std::fmt::Debug for InjectedFile {

@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
     backend.attach(&ctx, &volume, &nodes[0].id, &AttachOptions::default()).await?;
     println!("data is at {}", whereabouts(&backend, &ctx, &volume).await?);
     backend.write(&volume, &nodes[0].id, b"kept")?;
-    let options = AttachOptions::default().take_over();
+    let options = AttachOptions::default().with_take_over(true);
     backend.attach(&ctx, &volume, &nodes[2].id, &options).await?;
     let text = String::from_utf8_lossy(&backend.read(&volume, &nodes[2].id)?).into_owned();
     let place = whereabouts(&backend, &ctx, &volume).await?;

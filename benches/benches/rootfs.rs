@@ -10,13 +10,13 @@ use std::path::Path;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flock_benches::inputs;
 use flock_core::Context;
-use flock_core::rootfs::{Layer, ReplaceOptions, Sink as _, TarSink, Tree};
+use flock_core::rootfs::{ReplaceOptions, Sink as _, SourceIndex, TarSink, Tree};
 
 const FILES: u64 = 20_000;
 
-fn index(path: &Path, ctx: &Context) -> Layer {
+fn index(path: &Path, ctx: &Context) -> SourceIndex {
     let file = File::open(path).expect("the input is there");
-    Layer::from_tar(path, file, ctx).expect("the input is a tar")
+    SourceIndex::from_tar(path, file, ctx).expect("the input is a tar")
 }
 
 fn tree(base: &Path, app: &Path, ctx: &Context) -> Tree {

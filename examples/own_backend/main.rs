@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
         other => drop(other?),
     }
 
-    let attached = volumes.attach(&ctx, &volume.id, &second, &options.take_over()).await?;
+    let attached = volumes.attach(&ctx, &volume.id, &second, &options.with_take_over(true)).await?;
     let path = greeting(&attached)?;
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
     println!("taken over by web-2, which reads: {text}");

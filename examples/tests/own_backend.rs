@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use driver::DirectoryVolumes;
-use flock_core::conformance::volume_driver::{Data, Profile, Subject, suite};
+use flock_core::conformance::volume_driver::{Data, Subject, SuiteOptions, suite};
 use flock_core::conformance::{Fixture, main as run};
 use flock_core::{Error, ErrorKind, NodeId, Result, VolumeDriver, VolumeId};
 
@@ -68,6 +68,6 @@ impl Data for Links {
 
 fn main() -> ExitCode {
     let capabilities = DirectoryVolumes::new("/", "ours").capabilities();
-    let profile = Profile::new(capabilities).nodes(2).foreign().data();
-    run([suite("directory", &profile, Directories)])
+    let options = SuiteOptions::new(capabilities).with_nodes(2).with_foreign().with_data();
+    run([suite("directory", &options, Directories)])
 }

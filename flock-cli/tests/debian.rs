@@ -26,8 +26,8 @@ const WWWROOT: &str = "var/www/html";
 fn main() -> ExitCode {
     let suite = Suite::new("debian")
         .with_time_limit(Duration::from_secs(900))
-        .needs(harness::root())
-        .needs(debian())
+        .with_service(harness::root())
+        .with_service(debian())
         .test("merged_equals_what_gnu_tar_makes", merged_equals)
         .test("a_shell_runs_in_the_appliance", a_shell_runs);
     conformance::main([suite])

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         .test("200000_entries_gzip", || many_entries("gzip:1", COMPRESSED));
     let large = Suite::new("memory_large")
         .with_time_limit(Duration::from_secs(3_600))
-        .needs(wanted())
+        .with_service(wanted())
         .test("5_gb_plain", || peak(5_000, "none", PLAIN))
         .test("5_gb_gzip", || peak(5_000, "gzip:1", COMPRESSED))
         .test("5_gb_zstd", || peak(5_000, "zstd:3", COMPRESSED));

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let blocks = blocks(&text);
     let mut suite = Suite::new("readme").with_time_limit(Duration::from_secs(1_200));
     for need in blocks.iter().flat_map(|block| &block.needs) {
-        suite = suite.needs(probe(need));
+        suite = suite.with_service(probe(need));
     }
     let needs: Vec<_> = blocks.iter().flat_map(|block| block.needs.clone()).collect();
     let reader = Suite::new("readme_reader")

@@ -1,19 +1,41 @@
 //! Appliances: a base and its applications as one root file system in a file.
 //!
+//! Without any file, from code alone:
+//!
 //! ```
 //! use flock_core::Context;
-//! use flock_core::app::{App, AppConfig};
+//! use flock_core::app::{ApplicationConfig, RepositoryType};
 //! use flock_core::appliance::{self, BuildRequest};
-//! use flock_core::settings::{Places, Settings};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let home = tempfile::tempdir()?;
-//! # let home = home.path();
+//! # async fn main() -> flock_core::Result<()> {
+//! # let home = tempfile::tempdir().unwrap();
+//! # let here = home.path();
 //! # for name in ["base/etc", "site"] {
-//! #     std::fs::create_dir_all(home.join(name))?;
+//! #     std::fs::create_dir_all(here.join(name)).unwrap();
 //! # }
-//! # std::fs::write(home.join("site/index.html"), "hello")?;
+//! # std::fs::write(here.join("site/index.html"), "hello").unwrap();
+//! let site = ApplicationConfig::new(here.join("site"), RepositoryType::Tar, "/var/www/html");
+//! let request = BuildRequest::new("shop", here.join("base"), here.join("shop.tar"))?
+//! #   .with_cache_dir(here.join("cache"))
+//!     .with_application(site);
+//! let built = appliance::build(&Context::new(), &request).await?;
+//! assert_eq!(built.output, here.join("shop.tar"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A base from elsewhere is a [`Location`] too: `"oci://…".parse()?`. From an
+//! application's `config.yaml` and the user's settings:
+//!
+//! ```
+//! use flock_core::app::{App, AppConfig};
+//! use flock_core::appliance::BuildRequest;
+//! use flock_core::settings::{Places, Settings};
+//!
+//! # fn main() -> flock_core::Result<()> {
+//! # let home = tempfile::tempdir().unwrap();
+//! # let home = home.path();
 //! let config = AppConfig::parse(
 //!     "
 //! build:
@@ -28,9 +50,8 @@
 //! let places = Places::new(home, home.join("config"), home.join("cache"));
 //! let settings = Settings::resolve(&places, [], |_variable| None)?;
 //!
-//! let request = BuildRequest::new(&app, &settings)?.output(home.join("shop.tar"));
-//! let built = appliance::build(&Context::new(), &request).await?;
-//! assert_eq!(built.output, home.join("shop.tar"));
+//! let request = BuildRequest::from_app(&app, &settings)?;
+//! assert_eq!(request.output, home.join("shop.tar"));
 //! # Ok(())
 //! # }
 //! ```
@@ -46,10 +67,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::app::{App, ApplicationConfig, Content, InjectConfig, Location, RepositoryType};
+use crate::app::{App, ApplicationConfig, InjectConfig, InjectedContent, RepositoryType};
+use crate::cache::Cache;
+use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
-use crate::settings::Settings;
+use crate::settings::{DEFAULT_CACHE_MAX_AGE, Settings};
 use crate::{Error, ErrorKind, Result};
 
 pub use build::build;
@@ -100,9 +123,52 @@ pub struct BuildRequest {
     /// The file that asks for it, which the output must not replace.
     #[serde(skip)]
     pub config: Option<PathBuf>,
+    /// The output that follows from the application and the compression, as
+    /// long as no other was asked for.
+    #[serde(skip)]
+    derived_output: Option<PathBuf>,
 }
 
 impl BuildRequest {
+    /// The base alone, written to `output` without compression, under the
+    /// name `app` in messages.
+    ///
+    /// Nothing is left out or put in; at most [`DEFAULT_MAX_SIZE`]; a file
+    /// that is there is not replaced; synced to the disk; as many threads as
+    /// there are cores; the user's own cache ([`Cache::user`]), whose
+    /// downloads are used for an hour without asking their server; no
+    /// `SOURCE_DATE_EPOCH`. Relative paths are taken from the working
+    /// directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] if the user has no home directory, where
+    /// the cache would be.
+    pub fn new(
+        app: impl Into<String>,
+        base: impl Into<Location>,
+        output: impl Into<PathBuf>,
+    ) -> Result<Self> {
+        Ok(Self {
+            app: app.into(),
+            base: base.into(),
+            base_checksum: None,
+            applications: Vec::new(),
+            exclude: Vec::new(),
+            inject: InjectConfig::default(),
+            max_size: DEFAULT_MAX_SIZE,
+            compression: Format::None,
+            output: output.into(),
+            force: false,
+            cache_dir: Cache::user()?.dir().to_path_buf(),
+            cache_max_age: DEFAULT_CACHE_MAX_AGE,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            sync: true,
+            source_date_epoch: None,
+            config: None,
+            derived_output: None,
+        })
+    }
+
     /// What the configuration of `app` asks for, within `settings`. The
     /// appliance becomes `APP/APP.tar`, or `.tar.gz` or `.tar.zst`, as with
     /// flockr.
@@ -110,7 +176,7 @@ impl BuildRequest {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] if something is missing in the
     /// configuration, with all that is in the message.
-    pub fn new(app: &App, settings: &Settings) -> Result<Self> {
+    pub fn from_app(app: &App, settings: &Settings) -> Result<Self> {
         let name = app.config_path().display().to_string();
         app.config.check_buildable(&name)?;
         let build = &app.config.build;
@@ -119,6 +185,7 @@ impl BuildRequest {
         };
         let here = app.directory.as_path();
         let compression = app.config.compression();
+        let output = here.join(file_name(&app.name, compression));
         let applications = if build.deploy_app { build.applications.as_slice() } else { &[] };
         Ok(Self {
             app: app.name.clone(),
@@ -129,7 +196,8 @@ impl BuildRequest {
             inject: inject_within(&build.inject, here),
             max_size: build.max_size.unwrap_or(DEFAULT_MAX_SIZE),
             compression,
-            output: here.join(format!("{}.tar{}", app.name, compression.extension())),
+            derived_output: Some(output.clone()),
+            output,
             force: false,
             cache_dir: settings.cache_dir.value.clone(),
             cache_max_age: settings.cache_max_age.value,
@@ -140,40 +208,103 @@ impl BuildRequest {
         })
     }
 
-    /// The same request with another compression. The output's name follows
-    /// it unless [`BuildRequest::output`] comes after.
+    /// Sets [`base_checksum`](Self::base_checksum).
     #[must_use]
-    pub fn compression(mut self, compression: Format) -> Self {
-        let name = format!("{}.tar{}", self.app, compression.extension());
-        self.output.set_file_name(name);
+    pub fn with_base_checksum(mut self, checksum: Option<Checksum>) -> Self {
+        self.base_checksum = checksum;
+        self
+    }
+
+    /// Adds one more of the [`applications`](Self::applications).
+    #[must_use]
+    pub fn with_application(mut self, application: ApplicationConfig) -> Self {
+        self.applications.push(application);
+        self
+    }
+
+    /// Sets [`exclude`](Self::exclude).
+    #[must_use]
+    pub fn with_exclude(mut self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.exclude = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`inject`](Self::inject).
+    #[must_use]
+    pub fn with_inject(mut self, inject: InjectConfig) -> Self {
+        self.inject = inject;
+        self
+    }
+
+    /// Sets [`max_size`](Self::max_size).
+    #[must_use]
+    pub fn with_max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// Sets [`compression`](Self::compression). The name of an output that
+    /// nobody asked for follows it; one that was asked for, before or after,
+    /// stays.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Format) -> Self {
+        if let Some(derived) = self.derived_output.as_mut() {
+            let follows = self.output == *derived;
+            derived.set_file_name(file_name(&self.app, compression));
+            if follows {
+                self.output.clone_from(derived);
+            }
+        }
         self.compression = compression;
         self
     }
 
-    /// The same request, written to another file.
+    /// Sets [`output`](Self::output).
     #[must_use]
-    pub fn output(mut self, output: impl Into<PathBuf>) -> Self {
+    pub fn with_output(mut self, output: impl Into<PathBuf>) -> Self {
         self.output = output.into();
+        self.derived_output = None;
         self
     }
 
-    /// The same request, which may replace a file that is there.
+    /// Sets [`force`](Self::force).
     #[must_use]
-    pub fn force(mut self, force: bool) -> Self {
+    pub fn with_force(mut self, force: bool) -> Self {
         self.force = force;
         self
     }
 
-    /// The same request, which waits for the disk or does not.
+    /// Sets [`cache_dir`](Self::cache_dir).
     #[must_use]
-    pub fn sync(mut self, sync: bool) -> Self {
+    pub fn with_cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_dir = directory.into();
+        self
+    }
+
+    /// Sets [`cache_max_age`](Self::cache_max_age).
+    #[must_use]
+    pub fn with_cache_max_age(mut self, age: Duration) -> Self {
+        self.cache_max_age = age;
+        self
+    }
+
+    /// Sets [`threads`](Self::threads).
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets [`sync`](Self::sync).
+    #[must_use]
+    pub fn with_sync(mut self, sync: bool) -> Self {
         self.sync = sync;
         self
     }
 
-    /// The same request with this `SOURCE_DATE_EPOCH`.
+    /// Sets [`source_date_epoch`](Self::source_date_epoch).
     #[must_use]
-    pub fn source_date_epoch(mut self, seconds: Option<i64>) -> Self {
+    pub fn with_source_date_epoch(mut self, seconds: Option<i64>) -> Self {
         self.source_date_epoch = seconds;
         self
     }
@@ -209,8 +340,8 @@ impl BuildRequest {
             _ => None,
         });
         let injected = self.inject.contents().filter_map(|content| match content {
-            Content::File(path) => Some(path.as_path()),
-            Content::Inline(_) => None,
+            InjectedContent::File(path) => Some(path.as_path()),
+            InjectedContent::Inline(_) => None,
         });
         let config = self.config.as_deref().filter(|path| path.exists());
         located.chain(injected).chain(config)
@@ -272,6 +403,11 @@ impl BuildRequest {
     }
 }
 
+/// What the appliance of an application is called, as with flockr.
+fn file_name(app: &str, compression: Format) -> String {
+    format!("{app}.tar{}", compression.extension())
+}
+
 fn exists(path: &Path) -> Result<()> {
     fs::metadata(path).map(|_| ()).map_err(|source| Error::io("find", path, source))
 }
@@ -286,7 +422,7 @@ fn application_within(application: &ApplicationConfig, directory: &Path) -> Appl
 fn inject_within(inject: &InjectConfig, directory: &Path) -> InjectConfig {
     let mut inject = inject.clone();
     for content in inject.contents_mut() {
-        if let Content::File(path) = content {
+        if let InjectedContent::File(path) = content {
             *path = directory.join(&*path);
         }
     }

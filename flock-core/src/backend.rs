@@ -108,10 +108,10 @@ impl ListFilter {
         Self { app: Some(owner.app.clone()), request: Some(owner.request), partial: false }
     }
 
-    /// The same, content with what can be found out now.
+    /// Sets [`partial`](Self::partial).
     #[must_use]
-    pub fn partial(mut self) -> Self {
-        self.partial = true;
+    pub fn with_partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
         self
     }
 

@@ -108,6 +108,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// What [`Cache::prune`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pruned {
     /// How many files and unfinished downloads.
     pub files: u64,

@@ -13,6 +13,11 @@ use crate::{Error, ErrorKind, Result};
 
 /// Deadline, cancellation and progress of a call.
 ///
+/// [`run`](Context::run), [`sleep`](Context::sleep) and
+/// [`ended`](Context::ended) need a tokio runtime whose time is enabled
+/// (`enable_time` or `enable_all` of its builder); everything else works
+/// without one.
+///
 /// Cheap to clone; clones share the cancellation. A [`child`](Context::child)
 /// is cancelled with its parent but not the other way round.
 ///
@@ -68,6 +73,25 @@ impl Context {
         self
     }
 
+    /// The same context, telling `report` of every event. It is called from
+    /// many threads and must not block for long.
+    ///
+    /// ```
+    /// use flock_core::Context;
+    /// use flock_core::progress::{Level, ProgressEvent};
+    ///
+    /// let ctx = Context::new().with_progress_fn(|event| {
+    ///     if let ProgressEvent::Message { text, .. } = event {
+    ///         eprintln!("{text}");
+    ///     }
+    /// });
+    /// ctx.message(Level::Info, "this is printed");
+    /// ```
+    #[must_use]
+    pub fn with_progress_fn(self, report: impl Fn(ProgressEvent) + Send + Sync + 'static) -> Self {
+        self.with_progress(Arc::new(report))
+    }
+
     /// A context that ends with this one and can be cancelled alone.
     #[must_use]
     pub fn child(&self) -> Self {
@@ -116,6 +140,9 @@ impl Context {
     /// In the second case `work` is dropped where it stands, so hand over
     /// only futures that may be.
     ///
+    /// # Panics
+    /// With a deadline, outside of a tokio runtime with time enabled.
+    ///
     /// # Errors
     /// Those of `work`; [`ErrorKind::Cancelled`]; [`ErrorKind::Timeout`].
     pub async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -128,6 +155,9 @@ impl Context {
 
     /// Waits for `duration`, or until this context ends.
     ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled.
+    ///
     /// # Errors
     /// [`ErrorKind::Cancelled`]; [`ErrorKind::Timeout`].
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
@@ -139,6 +169,9 @@ impl Context {
     }
 
     /// Completes when this context ends, with the error that says how.
+    ///
+    /// # Panics
+    /// With a deadline, outside of a tokio runtime with time enabled.
     pub async fn ended(&self) -> Error {
         let deadline = async {
             match self.deadline {

@@ -110,6 +110,17 @@ impl ImageSpec {
         Self { owner, name: name.into(), version: version.into(), source, options: BTreeMap::new() }
     }
 
+    /// Sets one of the [`options`](Self::options).
+    #[must_use]
+    pub fn with_option(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
     /// Checks what can be checked without the backend.
     ///
     /// # Errors

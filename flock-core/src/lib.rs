@@ -168,11 +168,11 @@
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
 //! use flock_core::conformance;
-//! use flock_core::conformance::image_builder::{Profile, Subject, suite};
+//! use flock_core::conformance::image_builder::{SuiteOptions, Subject, suite};
 //!
 //! # fn test_program() -> ExitCode {
 //! let shelf = || Shelf { namespace: "test".to_owned(), images: Mutex::default() };
-//! let profile = Profile::new(shelf().capabilities());
+//! let options = SuiteOptions::new(shelf().capabilities());
 //! let fixture = move || async move {
 //!     let at = |path: &str| ImageSource::Appliance {
 //!         path: path.into(),
@@ -181,7 +181,7 @@
 //!     let (good, missing) = (at("Cargo.toml"), at("no-such-file"));
 //!     Ok(Subject::new(Arc::new(shelf()), "test", good, missing, "none 0"))
 //! };
-//! conformance::main([suite("shelf", &profile, fixture)])
+//! conformance::main([suite("shelf", &options, fixture)])
 //! # }
 //! # test_program()
 //! # }
@@ -238,6 +238,7 @@ pub mod fetch;
 pub mod id;
 pub mod image_builder;
 pub mod layers;
+pub mod location;
 mod lockfile;
 pub mod memory;
 pub mod operation;

@@ -92,7 +92,8 @@ pub enum OperationClass {
     Read,
     /// Changes something, and moves no large data for it.
     Change,
-    /// May move whole images or wait for machines to boot.
+    /// May move whole images or a snapshot's data, or wait for machines to
+    /// boot.
     Long,
 }
 
@@ -142,14 +143,15 @@ impl Operation {
             | Self::VolumeList
             | Self::VolumeGet
             | Self::SnapshotList => OperationClass::Read,
-            Self::NodeDeploy | Self::NodeCreate | Self::ImageBuild | Self::SnapshotCreate => {
-                OperationClass::Long
-            }
-            Self::NodeStart
-            | Self::NodeStop
+            Self::NodeDeploy
+            | Self::NodeCreate
+            | Self::NodeStart
+            | Self::ImageBuild
+            | Self::VolumeCreate
+            | Self::SnapshotCreate => OperationClass::Long,
+            Self::NodeStop
             | Self::NodeDestroy
             | Self::ImageDelete
-            | Self::VolumeCreate
             | Self::VolumeAttach
             | Self::VolumeDetach
             | Self::VolumeResize

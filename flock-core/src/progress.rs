@@ -97,6 +97,13 @@ pub trait ProgressReporter: Send + Sync {
     fn report(&self, event: ProgressEvent);
 }
 
+/// A closure is a reporter.
+impl<F: Fn(ProgressEvent) + Send + Sync> ProgressReporter for F {
+    fn report(&self, event: ProgressEvent) {
+        self(event);
+    }
+}
+
 /// Drops every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;

@@ -132,6 +132,8 @@ pub struct ProvisionerCapabilities {
     pub ports: bool,
     /// [`DeploySpec::mounts`] is honoured.
     pub mounts: bool,
+    /// [`DeploySpec::networks`] names networks that the backend knows.
+    pub networks: bool,
     /// [`DeploySpec::env`] is honoured.
     pub env: bool,
     /// [`DeploySpec::user_data`] is honoured.
@@ -140,8 +142,25 @@ pub struct ProvisionerCapabilities {
     pub max_nodes: Option<u32>,
 }
 
+impl ProvisionerCapabilities {
+    /// Fails unless nodes can be stopped and started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`].
+    pub fn require_stop_start(&self) -> Result<()> {
+        if self.stop_start {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "nodes cannot be stopped or started here"))
+    }
+}
+
 /// Nodes wanted: one for each name, alike in all else.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The environment and the user data may hold secrets: `Debug` shows neither,
+/// only the variables' names. Serialised, the spec is complete, as it must be
+/// to be read again, so what it was written to is as secret as they are.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeploySpec {
     /// The tag of every node.
@@ -191,6 +210,66 @@ impl DeploySpec {
         }
     }
 
+    /// Sets [`size`](Self::size).
+    #[must_use]
+    pub fn with_size(mut self, size: impl Into<String>) -> Self {
+        self.size = Some(size.into());
+        self
+    }
+
+    /// Sets [`resources`](Self::resources).
+    #[must_use]
+    pub fn with_resources(mut self, resources: Resources) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// Adds one more of the [`ports`](Self::ports).
+    #[must_use]
+    pub fn with_port(mut self, port: PortMapping) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Adds one more of the [`mounts`](Self::mounts).
+    #[must_use]
+    pub fn with_mount(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
+        self
+    }
+
+    /// Adds one more of the [`networks`](Self::networks).
+    #[must_use]
+    pub fn with_network(mut self, network: impl Into<String>) -> Self {
+        self.networks.push(network.into());
+        self
+    }
+
+    /// Sets one variable of the [environment](Self::env).
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets [`user_data`](Self::user_data).
+    #[must_use]
+    pub fn with_user_data(mut self, user_data: impl Into<String>) -> Self {
+        self.user_data = Some(user_data.into());
+        self
+    }
+
+    /// Sets one of the [`options`](Self::options).
+    #[must_use]
+    pub fn with_option(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
     /// Checks what can be checked without the backend: names there, not empty
     /// and unique, and nothing asked for that `capabilities` excludes.
     ///
@@ -203,6 +282,7 @@ impl DeploySpec {
             (self.resources != Resources::default(), capabilities.resources, "resource bounds"),
             (!self.ports.is_empty(), capabilities.ports, "port mappings"),
             (!self.mounts.is_empty(), capabilities.mounts, "mounts"),
+            (!self.networks.is_empty(), capabilities.networks, "named networks"),
             (!self.env.is_empty(), capabilities.env, "environment variables"),
             (self.user_data.is_some(), capabilities.user_data, "user data"),
         ];
@@ -238,6 +318,35 @@ impl DeploySpec {
     }
 }
 
+impl std::fmt::Debug for DeploySpec {
+    /// Without the values of the environment and the user data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let env: BTreeMap<_, _> = self.env.keys().map(|name| (name, Hidden)).collect();
+        f.debug_struct("DeploySpec")
+            .field("owner", &self.owner)
+            .field("names", &self.names)
+            .field("image", &self.image)
+            .field("size", &self.size)
+            .field("resources", &self.resources)
+            .field("ports", &self.ports)
+            .field("mounts", &self.mounts)
+            .field("networks", &self.networks)
+            .field("env", &env)
+            .field("user_data", &self.user_data.as_ref().map(|_| Hidden))
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+/// Stands for a value that is not shown.
+struct Hidden;
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Bounds on what one node may use; `None` leaves the backend's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -250,6 +359,36 @@ pub struct Resources {
     pub memory: Option<u64>,
     /// Size of the root disk in bytes.
     pub disk: Option<u64>,
+}
+
+impl Resources {
+    /// Sets [`cpus`](Self::cpus).
+    #[must_use]
+    pub fn with_cpus(mut self, cpus: u32) -> Self {
+        self.cpus = Some(cpus);
+        self
+    }
+
+    /// Sets [`cpu_shares`](Self::cpu_shares).
+    #[must_use]
+    pub fn with_cpu_shares(mut self, cpu_shares: u32) -> Self {
+        self.cpu_shares = Some(cpu_shares);
+        self
+    }
+
+    /// Sets [`memory`](Self::memory).
+    #[must_use]
+    pub fn with_memory(mut self, memory: u64) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Sets [`disk`](Self::disk).
+    #[must_use]
+    pub fn with_disk(mut self, disk: u64) -> Self {
+        self.disk = Some(disk);
+        self
+    }
 }
 
 /// A port of a node made reachable on its host.
@@ -269,6 +408,12 @@ impl PortMapping {
     #[must_use]
     pub fn tcp(host: Option<u16>, node: u16) -> Self {
         Self { host, node, protocol: Protocol::Tcp }
+    }
+
+    /// A UDP port of the node at a port of the host, `None` for any free one.
+    #[must_use]
+    pub fn udp(host: Option<u16>, node: u16) -> Self {
+        Self { host, node, protocol: Protocol::Udp }
     }
 }
 
@@ -300,6 +445,13 @@ impl Mount {
     /// A writable mount.
     pub fn new(source: MountSource, target: impl Into<PathBuf>) -> Self {
         Self { source, target: target.into(), read_only: false }
+    }
+
+    /// Sets [`read_only`](Self::read_only).
+    #[must_use]
+    pub fn with_read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
     }
 }
 
@@ -473,10 +625,11 @@ impl Default for StopOptions {
 }
 
 impl StopOptions {
-    /// Stops after this much grace.
+    /// Sets [`grace`](Self::grace).
     #[must_use]
-    pub fn with_grace(grace: Duration) -> Self {
-        Self { grace }
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 }
 
@@ -555,5 +708,23 @@ impl<T: Provisioner + ?Sized> Provisioner for Arc<T> {
 
     async fn destroy(&self, ctx: &Context, node: &NodeId) -> Result<()> {
         (**self).destroy(ctx, node).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RequestId;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let owner = Owner::new("default", "web", RequestId::random());
+        let spec = DeploySpec::new(owner, "image", ["web"])
+            .with_env("TOKEN", "hush")
+            .with_user_data("password: hush");
+        let shown = format!("{spec:?} {spec:#?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<DeploySpec>(&json).unwrap(), spec);
     }
 }

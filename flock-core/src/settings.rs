@@ -6,13 +6,13 @@
 //! working directory.
 //!
 //! ```
-//! use flock_core::settings::{Places, Settings, Source};
+//! use flock_core::settings::{Places, Settings, ValueSource};
 //!
 //! let places = Places::new("/srv/project", "/home/me/.config/flock", "/home/me/.cache/flock");
 //! let flags = [("threads", "4")];
 //! let settings = Settings::resolve(&places, flags, |_variable| None)?;
 //! assert_eq!(settings.threads.value.get(), 4);
-//! assert_eq!(settings.threads.source, Source::Flag { name: "--threads" });
+//! assert_eq!(settings.threads.source, ValueSource::Flag { name: "--threads" });
 //! # Ok::<(), flock_core::Error>(())
 //! ```
 
@@ -114,6 +114,10 @@ pub const OTHER_VARIABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// How long a download is used without asking its server, unless a setting
+/// says otherwise: an hour.
+pub const DEFAULT_CACHE_MAX_AGE: Duration = Duration::from_secs(3600);
+
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -121,14 +125,14 @@ pub struct Sourced<T> {
     /// The value.
     pub value: T,
     /// Where it came from.
-    pub source: Source,
+    pub source: ValueSource,
 }
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Source {
+pub enum ValueSource {
     /// The command line.
     Flag {
         /// The flag.
@@ -158,7 +162,7 @@ pub enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag { name } => write!(f, "flag {name}"),
@@ -300,14 +304,14 @@ impl Settings {
             flags: flags.into_iter().map(|(key, text)| (key, text.to_owned())).collect(),
             variables: variables(variable),
             files: vec![
-                file(&places.project.join(FILE_NAME), |path| Source::Project { path })?,
-                file(&places.user.join(FILE_NAME), |path| Source::User { path })?,
+                file(&places.project.join(FILE_NAME), |path| ValueSource::Project { path })?,
+                file(&places.user.join(FILE_NAME), |path| ValueSource::User { path })?,
             ],
         };
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             cache_dir: layers.pick("cache_dir", path, || places.cache.clone())?,
-            cache_max_age: layers.pick("cache_max_age", age, || Duration::from_secs(3600))?,
+            cache_max_age: layers.pick("cache_max_age", age, || DEFAULT_CACHE_MAX_AGE)?,
             threads: layers.pick("threads", count, || threads)?,
             config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,
@@ -333,9 +337,9 @@ impl Settings {
         let user = places.user.join(profile::FILE_NAME);
         let system = PathBuf::from(profile::SYSTEM_FILE);
         for (value, source) in [
-            (project.clone(), Source::Project { path: project }),
-            (user.clone(), Source::User { path: user }),
-            (system.clone(), Source::System { path: system }),
+            (project.clone(), ValueSource::Project { path: project }),
+            (user.clone(), ValueSource::User { path: user }),
+            (system.clone(), ValueSource::System { path: system }),
         ] {
             if value.try_exists().map_err(|error| Error::io("read", &value, error))? {
                 let profiles = Profiles::load(&value)?;
@@ -356,7 +360,7 @@ struct Layers<'a> {
 /// A value as it stands in a file.
 struct Written {
     text: String,
-    source: Source,
+    source: ValueSource,
     directory: PathBuf,
     place: String,
 }
@@ -373,9 +377,9 @@ impl Layers<'_> {
         let here = Path::new("");
         let flag = SETTINGS.iter().find(|setting| setting.key == key).map_or("", |s| s.flag);
         let given = if let Some(text) = self.flags.get(key) {
-            Some((text, Source::Flag { name: flag }, here, flag.to_owned()))
+            Some((text, ValueSource::Flag { name: flag }, here, flag.to_owned()))
         } else if let Some((name, text)) = self.variables.get(key) {
-            Some((text, Source::Env { name }, here, (*name).to_owned()))
+            Some((text, ValueSource::Env { name }, here, (*name).to_owned()))
         } else {
             self.files.iter().find_map(|file| file.get(key)).map(|written| {
                 let place = format!("{}: {key}", written.place);
@@ -383,7 +387,7 @@ impl Layers<'_> {
             })
         };
         let Some((text, source, directory, place)) = given else {
-            return Ok(Sourced { value: default(), source: Source::Default });
+            return Ok(Sourced { value: default(), source: ValueSource::Default });
         };
         match parse(text, directory) {
             Ok(value) => Ok(Sourced { value, source }),
@@ -426,7 +430,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// What a settings file gives; one that is not there gives nothing.
-fn file(path: &Path, source: fn(PathBuf) -> Source) -> Result<HashMap<&'static str, Written>> {
+fn file(path: &Path, source: fn(PathBuf) -> ValueSource) -> Result<HashMap<&'static str, Written>> {
     let text = match document::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
@@ -540,22 +544,22 @@ mod tests {
         let flag = home.resolve(&[("threads", "1")], &[("FLOCK_THREADS", "2")]).unwrap();
         assert_eq!(
             (flag.threads.value.get(), &flag.threads.source),
-            (1, &Source::Flag { name: "--threads" })
+            (1, &ValueSource::Flag { name: "--threads" })
         );
         let env = home.resolve(&[], &[("FLOCK_THREADS", "2")]).unwrap();
-        assert_eq!(env.threads.source, Source::Env { name: "FLOCK_THREADS" });
+        assert_eq!(env.threads.source, ValueSource::Env { name: "FLOCK_THREADS" });
         let project = home.resolve(&[], &[("FLOCK_THREADS", "")]).unwrap();
         assert_eq!(project.threads.value.get(), 3);
-        assert!(matches!(project.threads.source, Source::Project { .. }));
+        assert!(matches!(project.threads.source, ValueSource::Project { .. }));
         assert_eq!(project.cache_dir.value, home.0.path().join("project/t"));
         assert_eq!(project.color.value, ColorChoice::Never);
-        assert!(matches!(project.color.source, Source::User { .. }));
-        assert_eq!(project.profile.source, Source::Default);
+        assert!(matches!(project.color.source, ValueSource::User { .. }));
+        assert_eq!(project.profile.source, ValueSource::Default);
         let plain = Home::new("", "");
         let default = plain.resolve(&[], &[]).unwrap().cache_dir;
         assert_eq!(
             (default.value, default.source),
-            (plain.0.path().join("cache"), Source::Default)
+            (plain.0.path().join("cache"), ValueSource::Default)
         );
     }
 
@@ -589,7 +593,7 @@ mod tests {
         let home = Home::new("", "");
         let quiet = home.resolve(&[], &[("NO_COLOR", "1"), ("FLOCK_NO_PROGRESS", "1")]).unwrap();
         assert_eq!(quiet.color.value, ColorChoice::Never);
-        assert_eq!(quiet.color.source, Source::Env { name: "NO_COLOR" });
+        assert_eq!(quiet.color.source, ValueSource::Env { name: "NO_COLOR" });
         assert_eq!(quiet.progress.value, ProgressStyle::None);
         let own = home.resolve(&[], &[("NO_COLOR", "1"), ("FLOCK_COLOR", "always")]).unwrap();
         assert_eq!(own.color.value, ColorChoice::Always);
@@ -602,7 +606,7 @@ mod tests {
         let user = home.0.path().join("user").join(profile::FILE_NAME);
         fs::write(&user, "a: {apikey: u}").unwrap();
         let (from, _) = settings.profiles(&home.places()).unwrap().unwrap();
-        assert_eq!(from.source, Source::User { path: user });
+        assert_eq!(from.source, ValueSource::User { path: user });
         let project = home.0.path().join("project").join(profile::FILE_NAME);
         fs::write(&project, "a: {apikey: p}").unwrap();
         let (from, _) = settings.profiles(&home.places()).unwrap().unwrap();

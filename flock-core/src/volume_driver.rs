@@ -270,6 +270,24 @@ impl VolumeSpec {
         Self { owner, name: name.into(), size, source: None, options: BTreeMap::new() }
     }
 
+    /// Sets [`source`](Self::source).
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<SnapshotId>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Sets one of the [`options`](Self::options).
+    #[must_use]
+    pub fn with_option(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
     /// Checks what can be checked without the backend, and answers with the
     /// size that the volume will have.
     ///
@@ -299,17 +317,17 @@ pub struct AttachOptions {
 }
 
 impl AttachOptions {
-    /// Attach for reading only.
+    /// Sets [`read_only`](Self::read_only).
     #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+    pub fn with_read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
         self
     }
 
-    /// Take the volume away from the node that has it.
+    /// Sets [`take_over`](Self::take_over).
     #[must_use]
-    pub fn take_over(mut self) -> Self {
-        self.take_over = true;
+    pub fn with_take_over(mut self, take_over: bool) -> Self {
+        self.take_over = take_over;
         self
     }
 

@@ -8,7 +8,9 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use flock_core::app::App;
+use flock_core::app::{
+    App, ApplicationConfig, Ids, InjectConfig, InjectedContent, InjectedFileConfig, RepositoryType,
+};
 use flock_core::appliance::{BuildRequest, build};
 use flock_core::rootfs::compress::Format;
 use flock_core::rootfs::decompress::{Compression, Decoder, Limits};
@@ -45,7 +47,7 @@ impl Home {
         let app = App::open(self.0.path(), "shop").unwrap();
         let places = Places::new(self.0.path(), self.path("user"), self.path("cache"));
         let settings = Settings::resolve(&places, [], |_| None).unwrap();
-        BuildRequest::new(&app, &settings).unwrap()
+        BuildRequest::from_app(&app, &settings).unwrap()
     }
 }
 
@@ -108,7 +110,7 @@ async fn a_build_is_the_base_with_the_application_in_its_place() {
 async fn the_same_input_gives_the_same_bytes_in_every_compression() {
     let home = Home::new(CONFIG);
     for format in [Format::None, Format::GZIP, Format::ZSTD] {
-        let request = home.request().compression(format).force(true);
+        let request = home.request().with_compression(format).with_force(true);
         let first = fs::read(build(&Context::new(), &request).await.unwrap().output).unwrap();
         let second = fs::read(build(&Context::new(), &request).await.unwrap().output).unwrap();
         assert!(first == second, "{format}");
@@ -130,7 +132,7 @@ async fn an_output_that_is_there_stays_unless_it_may_go() {
     let error = build(&Context::new(), &home.request()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read(home.path("shop/shop.tar")).unwrap(), b"mine");
-    build(&Context::new(), &home.request().force(true)).await.unwrap();
+    build(&Context::new(), &home.request().with_force(true)).await.unwrap();
     assert!(listing(&home.path("shop/shop.tar")).len() > 1);
 }
 
@@ -168,12 +170,12 @@ async fn no_input_is_written_over_or_packed_with_its_output() {
     let home = Home::new(CONFIG);
     for input in ["shop/base.tar", "shop/config.yaml"] {
         let before = fs::read(home.path(input)).unwrap();
-        let request = home.request().output(home.path(input)).force(true);
+        let request = home.request().with_output(home.path(input)).with_force(true);
         let error = build(&Context::new(), &request).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{input}");
         assert_eq!(fs::read(home.path(input)).unwrap(), before, "{input}");
     }
-    let request = home.request().output(home.path("shop/site/shop.tar"));
+    let request = home.request().with_output(home.path("shop/site/shop.tar"));
     let error = build(&Context::new(), &request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 }
@@ -194,4 +196,38 @@ async fn an_empty_base_is_told() {
     fs::write(home.path("shop/base.tar"), [0; 4096]).unwrap();
     let error = build(&Context::new(), &home.request()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn a_request_needs_no_file_and_keeps_the_output_that_was_asked_for() {
+    let home = Home::new(CONFIG);
+    let asked = home.path("asked.tar.gz");
+    for request in [
+        home.request().with_output(&asked).with_compression(Format::ZSTD),
+        home.request().with_compression(Format::ZSTD).with_output(&asked),
+    ] {
+        assert_eq!((&request.output, request.compression), (&asked, Format::ZSTD));
+    }
+    let derived = home.request().with_compression(Format::GZIP);
+    assert_eq!(derived.output, home.path("shop/shop.tar.gz"));
+    assert_eq!(derived.with_compression(Format::None).output, home.path("shop/shop.tar"));
+
+    let site = ApplicationConfig::new(home.path("shop/site"), RepositoryType::Tar, "/var/www")
+        .with_owner(Some(Ids::new(33, 34)));
+    let inject = InjectConfig::default().with_hostname("made").with_file(
+        InjectedFileConfig::new("/etc/motd", InjectedContent::Inline("hi".to_owned()))
+            .with_mode(0o600),
+    );
+    let request = BuildRequest::new("shop", home.path("shop/base.tar"), home.path("made.tar"))
+        .unwrap()
+        .with_cache_dir(home.path("cache"))
+        .with_application(site)
+        .with_exclude(["var/log"])
+        .with_inject(inject);
+    let built = build(&Context::new(), &request).await.unwrap();
+    let made = listing(&built.output);
+    assert_eq!(made["etc/hostname"], "made\n");
+    assert_eq!(made["etc/motd"], "hi");
+    assert_eq!(made["var/www/index.html"], "hello");
+    assert!(!made.contains_key("var/www/old") && !made.contains_key("var/log"));
 }

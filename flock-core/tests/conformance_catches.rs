@@ -132,13 +132,13 @@ fn suites(bug: Bug) -> [Suite; 3] {
     let layer = move |inner| Buggy::new(inner, bug);
     let sample = make();
     [
-        volume_driver::suite("", &memory::volume_profile(&sample), move || {
+        volume_driver::suite("", &memory::volume_options(&sample), move || {
             memory::volume_subject(make(), layer)
         }),
-        provisioner::suite("", &memory::node_profile(&sample), move || {
+        provisioner::suite("", &memory::node_options(&sample), move || {
             memory::node_subject(make(), layer)
         }),
-        image_builder::suite("", &memory::image_profile(&sample), move || {
+        image_builder::suite("", &memory::image_options(&sample), move || {
             memory::image_subject(make(), layer)
         }),
     ]

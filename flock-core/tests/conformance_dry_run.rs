@@ -39,9 +39,10 @@ const LEFT_TO_THE_BACKEND: &[&str] = &[
 /// beforehand is made by another one in the same world.
 fn suites(backend: &MemoryBackend) -> [Suite; 3] {
     let (volumes, nodes, images) = (backend.clone(), backend.clone(), backend.clone());
-    let volume = volume_driver::Profile::new(VolumeDriver::capabilities(backend)).nodes(2);
-    let node = provisioner::Profile::new(Provisioner::capabilities(backend));
-    let image = image_builder::Profile::new(ImageBuilder::capabilities(backend)).broken();
+    let volume =
+        volume_driver::SuiteOptions::new(VolumeDriver::capabilities(backend)).with_nodes(2);
+    let node = provisioner::SuiteOptions::new(Provisioner::capabilities(backend));
+    let image = image_builder::SuiteOptions::new(ImageBuilder::capabilities(backend)).with_broken();
     [
         volume_driver::suite("", &volume, move || {
             let inner = volumes.clone();
@@ -109,7 +110,7 @@ async fn plan_tells_every_change_once() -> Outcome {
     let nodes = dry.deploy(&ctx, &DeploySpec::new(owner, "image-9", ["a", "b"])).await?;
     let nodes = nodes.into_nodes()?;
     dry.attach(&ctx, &volume.id, &nodes[0].id, &AttachOptions::default()).await?;
-    let over = AttachOptions::default().take_over();
+    let over = AttachOptions::default().with_take_over(true);
     dry.attach(&ctx, &volume.id, &nodes[1].id, &over).await?;
     dry.stop(&ctx, &nodes[1].id, &StopOptions::default()).await?;
     let text = dry.plan().to_string();

@@ -26,13 +26,13 @@ where
 {
     let sample = make();
     [
-        volume_driver::suite(name, &memory::volume_profile(&sample), move || {
+        volume_driver::suite(name, &memory::volume_options(&sample), move || {
             memory::volume_subject(make(), layer)
         }),
-        provisioner::suite(name, &memory::node_profile(&sample), move || {
+        provisioner::suite(name, &memory::node_options(&sample), move || {
             memory::node_subject(make(), layer)
         }),
-        image_builder::suite(name, &memory::image_profile(&sample), move || {
+        image_builder::suite(name, &memory::image_options(&sample), move || {
             memory::image_subject(make(), layer)
         }),
     ]
@@ -42,17 +42,17 @@ where
 fn dyn_suites() -> [Suite; 3] {
     let sample = MemoryBackend::new();
     [
-        volume_driver::suite("memory+dyn", &memory::volume_profile(&sample), || {
+        volume_driver::suite("memory+dyn", &memory::volume_options(&sample), || {
             memory::volume_subject(MemoryBackend::new(), |backend| -> Arc<dyn VolumeDriver> {
                 Arc::new(backend)
             })
         }),
-        provisioner::suite("memory+dyn", &memory::node_profile(&sample), || {
+        provisioner::suite("memory+dyn", &memory::node_options(&sample), || {
             memory::node_subject(MemoryBackend::new(), |backend| -> Arc<dyn Provisioner> {
                 Arc::new(backend)
             })
         }),
-        image_builder::suite("memory+dyn", &memory::image_profile(&sample), || {
+        image_builder::suite("memory+dyn", &memory::image_options(&sample), || {
             memory::image_subject(MemoryBackend::new(), |backend| -> Arc<dyn ImageBuilder> {
                 Arc::new(backend)
             })

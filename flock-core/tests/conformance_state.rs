@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flock_core::Context;
-use flock_core::conformance::{self, Suite, state::Options};
+use flock_core::conformance::{self, Suite, state::SuiteOptions};
 use flock_core::state::{MemoryStore, SqliteConfig, SqliteStore, StateStore};
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ const HISTORY: usize = 500;
 
 fn memory() -> Suite {
     let stores = Arc::new(Mutex::new(HashMap::<String, MemoryStore>::new()));
-    let options = Options::default().with_history(HISTORY).reopening();
+    let options = SuiteOptions::default().with_history(HISTORY).with_reopening();
     conformance::state::suite("memory", options, move |name| {
         let stores = Arc::clone(&stores);
         async move {
@@ -25,7 +25,7 @@ fn memory() -> Suite {
 }
 
 fn sqlite(directory: Arc<TempDir>) -> Suite {
-    let options = Options::default().with_history(HISTORY).reopening();
+    let options = SuiteOptions::default().with_history(HISTORY).with_reopening();
     conformance::state::suite("sqlite", options, move |name| {
         let directory = Arc::clone(&directory);
         async move {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fetch_support::{Reply, Server, checksum, noise, options};
-use flock_core::fetch::{Credential, FetchOptions, Fetched, Fetcher, ProxyChoice, Source};
+use flock_core::fetch::{Credential, FetchOptions, Fetched, Fetcher, Location, ProxyChoice};
 use flock_core::progress::{ProgressEvent, ProgressReporter};
 use flock_core::secret::Secret;
 use flock_core::{Context, Error, ErrorKind};
@@ -83,7 +83,7 @@ async fn a_file_comes_whole_and_is_not_asked_for_again() {
     assert!(second.from_cache && second.path == first.path);
     assert_eq!(server.count(), 1);
     // Another address, the same content: known by its checksum.
-    let source: Source = "http://192.0.2.1/elsewhere".parse().unwrap();
+    let source: Location = "http://192.0.2.1/elsewhere".parse().unwrap();
     let sum = checksum(&body);
     let third = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap();
     assert!(third.from_cache);
@@ -94,7 +94,7 @@ async fn a_cut_download_goes_on_where_it_stopped() {
     let body = noise(1_000_000);
     let server = cutting(body.clone(), 130_000);
     // More cuts than retries: each piece that comes counts as progress.
-    let bench = Bench::with(|options| options.retries(2));
+    let bench = Bench::with(|options| options.with_retries(2));
     let fetched = bench.get(&server.url("/x")).await.unwrap();
     assert_eq!(content(&fetched), body);
     let requests = server.requests();
@@ -105,7 +105,7 @@ async fn a_cut_download_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn a_later_call_goes_on_where_an_earlier_one_stopped() {
     let body = noise(500_000);
-    let bench = Bench::with(|options| options.retries(0));
+    let bench = Bench::with(|options| options.with_retries(0));
     let server = cutting(body.clone(), 200_000);
     let error = bench.get(&server.url("/x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -234,7 +234,7 @@ async fn a_file_that_was_complete_but_not_known_to_be_is_taken() {
 async fn a_wrong_checksum_leaves_nothing() {
     let server = Server::start(|_| Reply::new("200 OK", &[TAG], b"something else"));
     let bench = Bench::new();
-    let source: Source = server.url("/x").parse().unwrap();
+    let source: Location = server.url("/x").parse().unwrap();
     let sum = checksum(b"what was promised");
     let error = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
@@ -262,7 +262,7 @@ async fn pieces_that_do_not_fit_are_fetched_anew_once() {
         }
     });
     let bench = Bench::new();
-    let source: Source = server.url("/x").parse().unwrap();
+    let source: Location = server.url("/x").parse().unwrap();
     let sum = checksum(&new);
     let fetched = bench.fetcher.fetch(&Context::new(), &source, Some(&sum)).await.unwrap();
     assert_eq!(content(&fetched), new);
@@ -276,7 +276,7 @@ async fn an_old_copy_is_checked_with_the_server() {
         _ if request.number < 3 => Reply::new("200 OK", &[TAG], b"first"),
         _ => Reply::new("200 OK", &[("ETag", "\"two\"")], b"second"),
     });
-    let bench = Bench::with(|options| options.max_age(Duration::ZERO));
+    let bench = Bench::with(|options| options.with_max_age(Duration::ZERO));
     let url = server.url("/x");
     assert!(!bench.get(&url).await.unwrap().from_cache);
     for _ in 0..2 {
@@ -294,11 +294,12 @@ async fn a_stale_copy_is_used_only_if_allowed() {
         0 => Reply::new("200 OK", &[TAG], b"first"),
         _ => Reply::new("503 Service Unavailable", &[], b""),
     });
-    let bench = Bench::with(|options| options.max_age(Duration::ZERO).retries(1));
+    let bench = Bench::with(|options| options.with_max_age(Duration::ZERO).with_retries(1));
     let url = server.url("/x");
     bench.get(&url).await.unwrap();
     assert_eq!(bench.get(&url).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    let lenient = bench.again(|o| o.max_age(Duration::ZERO).retries(1).allow_stale(true));
+    let lenient =
+        bench.again(|o| o.with_max_age(Duration::ZERO).with_retries(1).with_allow_stale(true));
     let stale = get(&lenient, &url).await.unwrap();
     assert!(stale.from_cache && content(&stale) == b"first");
 }
@@ -319,7 +320,7 @@ async fn statuses_have_their_kinds() {
         ("501 Not Implemented", ErrorKind::Unsupported, 1),
     ] {
         let server = Server::start(move |_| Reply::new(status, &[], b""));
-        let error = Bench::with(|o| o.retries(2)).get(&server.url("/x")).await.unwrap_err();
+        let error = Bench::with(|o| o.with_retries(2)).get(&server.url("/x")).await.unwrap_err();
         assert_eq!((error.kind(), server.count()), (kind, tries), "{status}: {error}");
         assert_eq!(error.operation(), Some("fetch"));
     }
@@ -367,7 +368,7 @@ async fn a_size_limit_holds_announced_or_not() {
         "/announced" => Reply::cut("200 OK", &[], &[0; 2000], 0),
         _ => Reply::raw([b"HTTP/1.0 200 OK\r\n\r\n".as_slice(), &[0; 200_000]].concat()),
     });
-    let bench = Bench::with(|options| options.max_size(1000));
+    let bench = Bench::with(|options| options.with_max_size(1000));
     for path in ["/announced", "/endless"] {
         let error = bench.get(&server.url(path)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{path}");
@@ -391,7 +392,7 @@ async fn a_stalled_server_is_given_up_and_resumed() {
     let bench = Bench::new();
     assert_eq!(content(&bench.get(&server.url("/x")).await.unwrap()), body);
     let mute = Server::start(|_| Reply::raw("").then_stall());
-    let error = Bench::with(|o| o.retries(0)).get(&mute.url("/x")).await.unwrap_err();
+    let error = Bench::with(|o| o.with_retries(0)).get(&mute.url("/x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 
@@ -408,8 +409,8 @@ async fn a_context_ends_a_download_that_the_next_call_continues() {
             }
         }
     });
-    let bench = Bench::with(|options| options.read_timeout(Duration::from_secs(20)));
-    let source: Source = server.url("/x").parse().unwrap();
+    let bench = Bench::with(|options| options.with_read_timeout(Duration::from_secs(20)));
+    let source: Location = server.url("/x").parse().unwrap();
     let ctx = Context::new().with_timeout(Duration::from_millis(300));
     let error = bench.fetcher.fetch(&ctx, &source, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -432,7 +433,7 @@ async fn a_dropped_call_leaves_the_way_free() {
             _ => Reply::new("200 OK", &[TAG], &body),
         }
     });
-    let bench = Bench::with(|options| options.read_timeout(Duration::from_secs(20)));
+    let bench = Bench::with(|options| options.with_read_timeout(Duration::from_secs(20)));
     let url = server.url("/x");
     tokio::time::timeout(Duration::from_millis(300), bench.get(&url)).await.unwrap_err();
     assert_eq!(content(&bench.get(&url).await.unwrap()), body);
@@ -470,7 +471,7 @@ async fn credentials_stay_with_their_host() {
         _ => Reply::new("401 Unauthorized", &[], b""),
     });
     let login = || Credential::Basic { username: "me".into(), password: Secret::new("hush") };
-    let bench = Bench::with(|options| options.credential(server.address.clone(), login()));
+    let bench = Bench::with(|options| options.with_credential(server.address.clone(), login()));
     bench.get(&server.url("/a")).await.unwrap();
     let with_login = server.url("/b").replace("http://", "http://me:hush@");
     Bench::new().get(&with_login).await.unwrap();
@@ -501,7 +502,7 @@ impl ProgressReporter for Log {
 async fn a_password_is_in_no_error_and_no_event() {
     let server = Server::start(|_| Reply::cut("200 OK", &[], &[0; 1000], 10));
     let url = server.url("/hush-free?sig=hush").replace("http://", "http://me:hush@");
-    let bench = Bench::with(|options| options.retries(1));
+    let bench = Bench::with(|options| options.with_retries(1));
     let log = Arc::new(Log::default());
     let ctx = Context::new().with_progress(log.clone());
     let error = bench.fetcher.fetch(&ctx, &url.parse().unwrap(), None).await.unwrap_err();
@@ -521,7 +522,7 @@ async fn a_proxy_is_asked_in_the_servers_place() {
     });
     let through = |login: &str| {
         let url = format!("http://{login}{}", proxy.address).parse().unwrap();
-        Bench::with(move |options| options.proxy(ProxyChoice::Url(url::Url::clone(&url))))
+        Bench::with(move |options| options.with_proxy(ProxyChoice::Url(url::Url::clone(&url))))
     };
     let bench = through("u:p@");
     let fetched = bench.get("http://server.invalid/x").await.unwrap();
@@ -555,7 +556,8 @@ async fn a_bad_ca_file_is_said() {
     let ca = bench.dir.path().join("ca.pem");
     for text in ["", "not a certificate"] {
         std::fs::write(&ca, text).unwrap();
-        let error = get(&bench.again(|o| o.ca_file(&ca)), "http://127.0.0.1:1/").await.unwrap_err();
+        let error =
+            get(&bench.again(|o| o.with_ca_file(&ca)), "http://127.0.0.1:1/").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     }
 }

@@ -69,7 +69,7 @@ fn is_complete(content: &[u8]) -> bool {
 /// The child: makes outputs and cache files until it is killed.
 fn write_for_ever(dir: &Path) -> ExitCode {
     let cache = Cache::at(dir.join("cache"));
-    let options = OutputOptions::default().with_overwrite(true);
+    let options = OutputOptions::default().with_force(true);
     for (number, name) in (0..).zip(NAMES.iter().cycle()) {
         let output = OutputFile::create(dir.join(name), &options).unwrap();
         let mut file = cache.insert(&CacheKey::derived("test", &[name])).unwrap();
@@ -138,7 +138,7 @@ fn killed_at_any_moment() -> Result<(), Failed> {
     // The next run of each output, and of the cache, cleans up.
     let cache = Cache::at(dir.path().join("cache"));
     for name in NAMES {
-        let options = OutputOptions::default().with_overwrite(true);
+        let options = OutputOptions::default().with_force(true);
         OutputFile::create(dir.path().join(name), &options)?.commit()?;
     }
     cache.insert(&CacheKey::derived("test", &["next"]))?.commit()?;
@@ -151,7 +151,7 @@ fn two_at_once() -> Result<(), Failed> {
     let child = start_child(dir.path())?;
     let process = Pid::from_child(&child);
     let open = |name: &str| {
-        let options = OutputOptions::default().with_overwrite(true);
+        let options = OutputOptions::default().with_force(true);
         OutputFile::create(dir.path().join(name), &options).map(drop)
     };
     // Stopped, it keeps what it has open; but it may be between two files.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flock_core::Context;
-use flock_core::rootfs::{Layer, ReplaceOptions, Sink as _, TarSink, Tree};
+use flock_core::rootfs::{ReplaceOptions, Sink as _, SourceIndex, TarSink, Tree};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, chownat, makedev, mknodat,
@@ -150,11 +150,11 @@ fn merge_by_gnu_tar(base_tar: &Path, app_tar: &Path, root: &Path) -> Result<Path
 
 fn merge_by_flock(base_tar: &Path, app: &Path, output: &Path) -> Result<(), Failed> {
     let ctx = Context::new();
-    let layer = |path: &Path| Layer::from_tar(path, File::open(path).unwrap(), &ctx);
+    let layer = |path: &Path| SourceIndex::from_tar(path, File::open(path).unwrap(), &ctx);
     let mut tree = Tree::new(layer(base_tar)?, &ctx)?;
-    let app = if app.is_dir() { Layer::from_directory(app, &ctx)? } else { layer(app)? };
+    let app = if app.is_dir() { SourceIndex::from_directory(app, &ctx)? } else { layer(app)? };
     tree.replace(TARGET, app, &ReplaceOptions::default(), &ctx)?;
-    TarSink::to_file(File::create(output)?).named(output).write(&tree, &ctx)?;
+    TarSink::to_file(File::create(output)?).with_name(output).write(&tree, &ctx)?;
     Ok(())
 }
 

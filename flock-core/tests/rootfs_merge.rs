@@ -4,7 +4,7 @@
 mod support;
 
 use flock_core::rootfs::{
-    InjectedFile, Layer, ReplaceOptions, Sink as _, TarSink, Tree, TreeOptions,
+    InjectedFile, ReplaceOptions, Sink as _, SourceIndex, TarSink, Tree, TreeOptions,
 };
 use flock_core::{Context, ErrorKind};
 use support::tars::{Member, Tar, layer, listing, packed, paths};
@@ -412,13 +412,7 @@ fn excluded_directories_go_with_what_is_in_them() {
 
 #[test]
 fn injected_files_replace_and_stay_inside() {
-    let file = |path: &str| InjectedFile {
-        path: path.to_owned(),
-        content: b"new".to_vec(),
-        mode: 0o600,
-        uid: 1,
-        gid: 2,
-    };
+    let file = |path: &str| InjectedFile::new(path, "new").with_mode(0o600).with_owner(1, 2);
     let mut tree = Tar::new()
         .dir("etc/", 0o755)
         .symlink("etc/resolv.conf", "../run/resolv.conf")
@@ -462,14 +456,14 @@ fn both_ways_to_write_give_the_same_bytes() {
     let open = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        Layer::from_tar(&path, std::fs::File::open(&path).unwrap(), &Context::new()).unwrap()
+        SourceIndex::from_tar(&path, std::fs::File::open(&path).unwrap(), &Context::new()).unwrap()
     };
     let mut tree = Tree::new(open("base.tar", &tar), &Context::new()).unwrap();
     tree.replace("srv", open("app.tar", &app), &ReplaceOptions::default(), &Context::new())
         .unwrap();
     let stream = packed(&tree);
     let path = dir.path().join("out.tar");
-    let mut sink = TarSink::to_file(std::fs::File::create(&path).unwrap()).named(&path);
+    let mut sink = TarSink::to_file(std::fs::File::create(&path).unwrap()).with_name(&path);
     let written = sink.write(&tree, &Context::new()).unwrap();
     assert_eq!(written.entries, 6);
     assert!(std::fs::read(&path).unwrap() == stream);
@@ -485,7 +479,7 @@ fn a_directory_becomes_entries_in_the_order_of_names() {
     std::fs::hard_link(at("b/file"), at("c")).unwrap();
     std::os::unix::fs::symlink("b/file", at("a")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-    let from_directory = || Layer::from_directory(dir.path(), &Context::new()).unwrap();
+    let from_directory = || SourceIndex::from_directory(dir.path(), &Context::new()).unwrap();
     let mut tree = base().tree();
     let (options, ctx) = (ReplaceOptions::default().with_owner(7, 8), Context::new());
     tree.replace("srv", from_directory(), &options, &ctx).unwrap();
@@ -498,7 +492,7 @@ fn a_directory_becomes_entries_in_the_order_of_names() {
     std::fs::write(at("b/file"), "longer").unwrap();
     let error = TarSink::new(Vec::new()).write(&tree, &ctx).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    let error = Layer::from_directory(&at("c"), &ctx).unwrap_err();
+    let error = SourceIndex::from_directory(&at("c"), &ctx).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 }
 
@@ -508,7 +502,7 @@ fn a_base_that_shrinks_under_the_sink_is_noticed() {
     let path = dir.path().join("base.tar");
     std::fs::write(&path, Tar::new().file("big", &"x".repeat(300_000)).end()).unwrap();
     let ctx = Context::new();
-    let layer = Layer::from_tar(&path, std::fs::File::open(&path).unwrap(), &ctx).unwrap();
+    let layer = SourceIndex::from_tar(&path, std::fs::File::open(&path).unwrap(), &ctx).unwrap();
     let tree = Tree::new(layer, &ctx).unwrap();
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(200_000).unwrap();
     let output = std::fs::File::create(dir.path().join("out.tar")).unwrap();
@@ -559,7 +553,7 @@ fn a_tar_that_is_written_to_meanwhile_is_noticed() {
     std::fs::write(path.path(), &bytes).unwrap();
     let ctx = Context::new();
     let file = std::fs::File::open(path.path()).unwrap();
-    let tree = Tree::new(Layer::from_tar(path.path(), file, &ctx).unwrap(), &ctx).unwrap();
+    let tree = Tree::new(SourceIndex::from_tar(path.path(), file, &ctx).unwrap(), &ctx).unwrap();
     tree.verify_unchanged().unwrap();
     // The clock of a file's times may tick only every few milliseconds.
     std::thread::sleep(std::time::Duration::from_millis(20));

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use flock_core::rootfs::{EntryKind, Layer, Metadata, ReplaceOptions, Tree};
+use flock_core::rootfs::{EntryKind, Metadata, ReplaceOptions, SourceIndex, Tree};
 use flock_core::{Context, ErrorKind};
 use proptest::prelude::*;
 use support::tars::{Member, Tar, layer, packed};
@@ -194,6 +194,6 @@ proptest! {
 
     #[test]
     fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
-        let _ = Layer::from_bytes("bytes", bytes, &Context::new());
+        let _ = SourceIndex::from_bytes("bytes", bytes, &Context::new());
     }
 }

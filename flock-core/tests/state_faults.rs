@@ -31,7 +31,10 @@ fn main() -> ExitCode {
             .test("odd_paths_are_paths", odd_paths)
             .test("ten_thousand_records_are_no_problem", many),
         Suite::new("state::faults_as_root")
-            .needs(service("root", Tmpfs::mount("8m").map(drop).map_err(|error| error.to_string())))
+            .with_service(service(
+                "root",
+                Tmpfs::mount("8m").map(drop).map_err(|error| error.to_string()),
+            ))
             .test("a_full_disk_is_an_error_that_passes", full_disk)
             .test("a_read_only_disk_is_an_error", read_only),
     ])

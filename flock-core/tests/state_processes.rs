@@ -131,7 +131,7 @@ async fn hold(store: &SqliteStore, ctx: &Context, name: &str) -> Outcome {
     say(&lease.token.to_string())?;
     loop {
         let put = Transaction::new().put(key("led")?, Document::of(name)?, Condition::Any);
-        match store.commit(ctx, &put.fenced(&lease)).await {
+        match store.commit(ctx, &put.with_fence(&lease)).await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             Err(error) if lost_lease(&error).is_some() => return Ok(say("refused")?),
             Err(error) => return Err(error.into()),
@@ -149,7 +149,7 @@ async fn lead(store: SqliteStore, ctx: &Context, name: &str) -> Outcome {
         for _ in 0..5 {
             let write =
                 Transaction::new().put(key("led")?, Document::of(&lease.token)?, Condition::Any);
-            store.commit(held.context(), &write.fenced(&lease)).await?;
+            store.commit(held.context(), &write.with_fence(&lease)).await?;
         }
         held.release(ctx).await?;
     }
@@ -337,7 +337,7 @@ async fn stopped_holder() -> Outcome {
         first.signal(Signal::CONT)?;
     };
     let write = Transaction::new().put(key("led")?, Document::of("next")?, Condition::Any);
-    store.commit(&ctx, &write.fenced(&next.lease())).await?;
+    store.commit(&ctx, &write.with_fence(&next.lease())).await?;
     first.signal(Signal::CONT)?;
     expect_eq(first.line()?.as_str(), "refused", "what became of the stopped holder's write")?;
     first.finish()?;

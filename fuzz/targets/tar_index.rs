@@ -5,17 +5,17 @@
 mod common;
 
 use flock_core::Context;
-use flock_core::rootfs::{Layer, Tree};
+use flock_core::rootfs::{SourceIndex, Tree};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let ctx = Context::new();
     let bytes = common::with_checksums(data);
-    let Ok(layer) = Layer::from_bytes("base", bytes, &ctx) else { return };
+    let Ok(layer) = SourceIndex::from_bytes("base", bytes, &ctx) else { return };
     let Ok(tree) = Tree::new(layer, &ctx) else { return };
     common::read_all(&tree);
     let Some(written) = common::write(&tree) else { return };
-    let again = Layer::from_bytes("again", written, &ctx).expect("flock reads what it wrote");
+    let again = SourceIndex::from_bytes("again", written, &ctx).expect("flock reads what it wrote");
     let again = Tree::new(again, &ctx).expect("flock accepts what it wrote");
     assert_eq!(tree.summary().entries, again.summary().entries);
 });

@@ -7,17 +7,17 @@ mod common;
 use std::collections::BTreeSet;
 
 use flock_core::Context;
-use flock_core::rootfs::{EntryKind, Layer, ReplaceOptions, Tree};
+use flock_core::rootfs::{EntryKind, SourceIndex, ReplaceOptions, Tree};
 use libfuzzer_sys::fuzz_target;
 
 const TARGET: &[u8] = b"var/www/html";
 
 fuzz_target!(|data: &[u8]| {
     let ctx = Context::new();
-    let base = Layer::from_bytes("base", common::base(), &ctx).expect("the base is a tar");
+    let base = SourceIndex::from_bytes("base", common::base(), &ctx).expect("the base is a tar");
     let mut tree = Tree::new(base, &ctx).expect("the base is a tree");
     let before: BTreeSet<_> = paths(&tree).into_iter().collect();
-    let Ok(application) = Layer::from_bytes("app", common::with_checksums(data), &ctx) else {
+    let Ok(application) = SourceIndex::from_bytes("app", common::with_checksums(data), &ctx) else {
         return;
     };
     if tree.replace("/var/www/html", application, &ReplaceOptions::default(), &ctx).is_err() {

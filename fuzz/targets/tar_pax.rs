@@ -4,7 +4,7 @@
 mod common;
 
 use flock_core::Context;
-use flock_core::rootfs::{Layer, Tree};
+use flock_core::rootfs::{SourceIndex, Tree};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -14,11 +14,11 @@ fuzz_target!(|data: &[u8]| {
     tar.extend(common::member("file", b'0', b"1\n0\n512\ncontents"));
     tar.extend([0; 1024]);
     let ctx = Context::new();
-    let Ok(layer) = Layer::from_bytes("base", tar, &ctx) else { return };
+    let Ok(layer) = SourceIndex::from_bytes("base", tar, &ctx) else { return };
     let Ok(tree) = Tree::new(layer, &ctx) else { return };
     common::read_all(&tree);
     let Some(written) = common::write(&tree) else { return };
-    let again = Layer::from_bytes("again", written, &ctx).expect("flock reads what it wrote");
+    let again = SourceIndex::from_bytes("again", written, &ctx).expect("flock reads what it wrote");
     let again = Tree::new(again, &ctx).expect("flock accepts what it wrote");
     assert_eq!(tree.summary().entries, again.summary().entries);
 });

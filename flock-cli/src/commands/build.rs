@@ -32,15 +32,17 @@ struct Plan<'a> {
 
 pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
     let app = app::open(&command.app)?;
-    let mut request = BuildRequest::new(&app, &session.settings)?;
+    let mut request = BuildRequest::from_app(&app, &session.settings)?;
     if let Some(compression) = command.compression {
-        request = request.compression(compression);
+        request = request.with_compression(compression);
     }
     if let Some(output) = &command.output {
-        request = request.output(output);
+        request = request.with_output(output);
     }
-    let request =
-        request.force(command.force).sync(!command.no_sync).source_date_epoch(source_date_epoch()?);
+    let request = request
+        .with_force(command.force)
+        .with_sync(!command.no_sync)
+        .with_source_date_epoch(source_date_epoch()?);
     request.check().map_err(|error| advise(error, command.force))?;
     if command.dry_run {
         let plan = Plan { dry_run: true, plan: &request };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use flock_core::profile::{self, Profile, Profiles};
 use flock_core::secret::SecretSource;
-use flock_core::settings::{Settings, Source, Sourced};
+use flock_core::settings::{Settings, Sourced, ValueSource};
 use serde::Serialize;
 
 use super::Session;
@@ -24,7 +24,7 @@ struct Shown<'a> {
 #[derive(Debug, Serialize)]
 struct Found<'a> {
     path: &'a PathBuf,
-    source: &'a Source,
+    source: &'a ValueSource,
     /// The profile that is used, `null` if none can be told.
     selected: Option<&'a str>,
     profiles: &'a [Profile],
@@ -86,7 +86,7 @@ fn text(
 }
 
 fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
-    fn row(value: &dyn Display, source: &Source) -> String {
+    fn row(value: &dyn Display, source: &ValueSource) -> String {
         format!("{value}  ({source})")
     }
     let s = settings;

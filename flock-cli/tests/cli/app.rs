@@ -7,7 +7,7 @@ const FLOCKR: &str = include_str!("../../../flock-core/tests/data/flockr-config.
 /// A configuration that can be built.
 const GOOD: &str = "\
 build:
-  base_url: oci://debian:13-slim
+  base_url: oci://docker.io/library/debian:13-slim
   application_repository: ../site
   repository_type: GIT
   application_wwwroot: /var/www/html
@@ -93,7 +93,7 @@ fn list_shows_every_app_and_its_state() {
     --- stdout
     broken  config.yaml has mistakes
     old     not filled in
-    web     oci://debian:13-slim
+    web     oci://docker.io/library/debian:13-slim
     --- stderr
     ");
     assert_snapshot!(place.flock(&["app", "list", "--json"]).stdout, @r#"
@@ -115,7 +115,7 @@ fn list_shows_every_app_and_its_state() {
         {
           "app": "web",
           "buildable": true,
-          "base": "oci://debian:13-slim",
+          "base": "oci://docker.io/library/debian:13-slim",
           "error": null
         }
       ]
@@ -132,7 +132,7 @@ fn show_says_what_it_is_made_of() {
     --- stdout
     web
       configuration  web/config.yaml
-      base           oci://debian:13-slim
+      base           oci://docker.io/library/debian:13-slim
       application    ../site at v1
         becomes      /var/www/html
       compression    none
@@ -148,7 +148,7 @@ fn show_says_what_it_is_made_of() {
         "build": {
           "tmpdir": null,
           "base_format": "tar",
-          "base": "oci://debian:13-slim",
+          "base": "oci://docker.io/library/debian:13-slim",
           "base_checksum": null,
           "deploy_app": true,
           "applications": [
@@ -199,12 +199,14 @@ fn show_says_what_it_is_made_of() {
 #[test]
 fn show_hides_passwords() {
     let place = Place::new();
-    let secret =
-        GOOD.replace("oci://debian:13-slim", "https://me:hush@example.org/base.tar?k=hush");
+    let secret = GOOD.replace(
+        "oci://docker.io/library/debian:13-slim",
+        "https://me:hush@example.org/base.tar?k=hush",
+    );
     place.write("web/config.yaml", secret);
     for args in [&["app", "show", "web"][..], &["app", "show", "web", "--json"], &["app", "list"]] {
         let shown = place.flock(args).all();
-        assert!(shown.contains("https://***@example.org/base.tar?***"), "{shown}");
+        assert!(shown.contains("https://example.org/base.tar?…"), "{shown}");
         assert!(!shown.contains("hush"), "{shown}");
     }
 }

@@ -7,7 +7,7 @@ use crate::Place;
 
 const SITE: &str = "\
 build:
-  base_url: oci://debian:13-slim
+  base_url: oci://docker.io/library/debian:13-slim
   application_repository: https://example.org/site.git
   repository_type: GIT
   application_wwwroot: /var/www/html

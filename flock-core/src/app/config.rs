@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::values::{Ids, Location};
+use super::values::Ids;
 use crate::document::{Affects, Problem};
+use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
 
@@ -117,6 +118,55 @@ pub struct ApplicationConfig {
     pub checksum: Option<Checksum>,
 }
 
+impl ApplicationConfig {
+    /// The application of that kind at `repository`, which replaces the
+    /// directory `wwwroot` of the appliance. Everything of it is taken, with
+    /// the owners it has; of a git repository, the default branch.
+    pub fn new(
+        repository: impl Into<Location>,
+        kind: RepositoryType,
+        wwwroot: impl Into<String>,
+    ) -> Self {
+        Self {
+            repository: repository.into(),
+            kind,
+            wwwroot: wwwroot.into(),
+            reference: None,
+            strip_components: 0,
+            owner: None,
+            checksum: None,
+        }
+    }
+
+    /// Sets [`reference`](Self::reference).
+    #[must_use]
+    pub fn with_reference(mut self, reference: Option<String>) -> Self {
+        self.reference = reference;
+        self
+    }
+
+    /// Sets [`strip_components`](Self::strip_components).
+    #[must_use]
+    pub fn with_strip_components(mut self, count: u32) -> Self {
+        self.strip_components = count;
+        self
+    }
+
+    /// Sets [`owner`](Self::owner).
+    #[must_use]
+    pub fn with_owner(mut self, owner: Option<Ids>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Sets [`checksum`](Self::checksum).
+    #[must_use]
+    pub fn with_checksum(mut self, checksum: Option<Checksum>) -> Self {
+        self.checksum = checksum;
+        self
+    }
+}
+
 /// How an application is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,12 +185,12 @@ pub struct InjectConfig {
     /// The host name, written to `/etc/hostname`.
     pub hostname: Option<String>,
     /// What becomes `/etc/resolv.conf`.
-    pub resolv_conf: Option<Content>,
+    pub resolv_conf: Option<InjectedContent>,
     /// SSH keys that may log in as root, written to
     /// `/root/.ssh/authorized_keys`.
-    pub authorized_keys: Vec<Content>,
+    pub authorized_keys: Vec<InjectedContent>,
     /// Further files.
-    pub files: Vec<InjectedFile>,
+    pub files: Vec<InjectedFileConfig>,
 }
 
 impl InjectConfig {
@@ -150,14 +200,42 @@ impl InjectConfig {
         *self == Self::default()
     }
 
+    /// Sets [`hostname`](Self::hostname).
+    #[must_use]
+    pub fn with_hostname(mut self, name: impl Into<String>) -> Self {
+        self.hostname = Some(name.into());
+        self
+    }
+
+    /// Sets [`resolv_conf`](Self::resolv_conf).
+    #[must_use]
+    pub fn with_resolv_conf(mut self, content: InjectedContent) -> Self {
+        self.resolv_conf = Some(content);
+        self
+    }
+
+    /// Adds one more of the [`authorized_keys`](Self::authorized_keys).
+    #[must_use]
+    pub fn with_authorized_key(mut self, key: InjectedContent) -> Self {
+        self.authorized_keys.push(key);
+        self
+    }
+
+    /// Adds one more of the [`files`](Self::files).
+    #[must_use]
+    pub fn with_file(mut self, file: InjectedFileConfig) -> Self {
+        self.files.push(file);
+        self
+    }
+
     /// Everything that is put in, but the host name.
-    pub fn contents(&self) -> impl Iterator<Item = &Content> {
+    pub fn contents(&self) -> impl Iterator<Item = &InjectedContent> {
         let files = self.files.iter().map(|file| &file.content);
         self.resolv_conf.iter().chain(&self.authorized_keys).chain(files)
     }
 
     /// As [`InjectConfig::contents`], to be changed.
-    pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut Content> {
+    pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut InjectedContent> {
         let files = self.files.iter_mut().map(|file| &mut file.content);
         self.resolv_conf.iter_mut().chain(&mut self.authorized_keys).chain(files)
     }
@@ -166,23 +244,44 @@ impl InjectConfig {
 /// A file that is put into the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct InjectedFile {
+pub struct InjectedFileConfig {
     /// Its path in the appliance, from the root.
     pub path: String,
     /// What is in it.
     #[serde(flatten)]
-    pub content: Content,
+    pub content: InjectedContent,
     /// Its permission bits. Default: 0644.
     pub mode: u32,
     /// Its owner. Default: 0:0.
     pub owner: Ids,
 }
 
+impl InjectedFileConfig {
+    /// A file at `path` in the appliance, with mode 0644 and owner 0:0.
+    pub fn new(path: impl Into<String>, content: InjectedContent) -> Self {
+        Self { path: path.into(), content, mode: 0o644, owner: Ids::ROOT }
+    }
+
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`owner`](Self::owner).
+    #[must_use]
+    pub fn with_owner(mut self, owner: Ids) -> Self {
+        self.owner = owner;
+        self
+    }
+}
+
 /// What is in a file that is put into the appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Content {
+pub enum InjectedContent {
     /// This text.
     #[serde(rename = "content")]
     Inline(String),

@@ -26,6 +26,36 @@ pub struct NewApp {
     pub wwwroot: Option<String>,
 }
 
+impl NewApp {
+    /// Sets [`base`](Self::base).
+    #[must_use]
+    pub fn with_base(mut self, base: Option<Location>) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Sets [`repository`](Self::repository).
+    #[must_use]
+    pub fn with_repository(mut self, repository: Option<Location>) -> Self {
+        self.repository = repository;
+        self
+    }
+
+    /// Sets [`kind`](Self::kind).
+    #[must_use]
+    pub fn with_kind(mut self, kind: Option<RepositoryType>) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets [`wwwroot`](Self::wwwroot).
+    #[must_use]
+    pub fn with_wwwroot(mut self, wwwroot: Option<String>) -> Self {
+        self.wwwroot = wwwroot;
+        self
+    }
+}
+
 /// Makes `parent/name/config.yaml` and returns its path. Not idempotent: a
 /// file that is there stays as it is.
 ///

@@ -9,7 +9,7 @@
 //!
 //! let text = "
 //! build:
-//!   base_url: oci://debian:13-slim
+//!   base_url: oci://docker.io/debian:13-slim
 //!   application_repository: https://example.org/site.git
 //!   repository_type: GIT
 //!   application_wwwroot: /var/www/html
@@ -38,12 +38,13 @@ use std::path::{Path, PathBuf};
 use crate::document::{self, Problem};
 use crate::{Error, ErrorKind, Result};
 
+pub use crate::location::Location;
 pub use config::{
-    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, Content, DeployConfig, InjectConfig,
-    InjectedFile, RepositoryType, TemplateConfig, TemplateFormat,
+    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, DeployConfig, InjectConfig,
+    InjectedContent, InjectedFileConfig, RepositoryType, TemplateConfig, TemplateFormat,
 };
 pub use create::{NewApp, create};
-pub use values::{Ids, Location, parse_size};
+pub use values::{Ids, parse_size};
 
 /// The name of an application's configuration file.
 pub const CONFIG_FILE: &str = "config.yaml";

@@ -4,11 +4,12 @@
 use std::str::FromStr;
 
 use super::config::{
-    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, Content, DeployConfig, InjectConfig,
-    InjectedFile, RepositoryType, TemplateConfig, TemplateFormat,
+    AppConfig, ApplicationConfig, BaseFormat, BuildConfig, DeployConfig, InjectConfig,
+    InjectedContent, InjectedFileConfig, RepositoryType, TemplateConfig, TemplateFormat,
 };
-use super::values::{Ids, Location, parse_size};
+use super::values::{Ids, parse_size};
 use crate::document::{Affects, Key, Node, Problem, Reader, Section, Value};
+use crate::location::Location;
 use crate::rootfs::compress::Format;
 
 /// The keys of each section, by the section's name. `docs/configuration.md`
@@ -215,7 +216,7 @@ fn application(r: &mut Reader, s: &Section<'_>, keys: [&str; 7]) -> Option<Appli
     let strip_components = r.parsed(s, strip, number).unwrap_or(0);
     let owner = value(r, s, owner);
     match (repository_type, &source) {
-        (Some(RepositoryType::Git), Some(Location::Oci(_))) => {
+        (Some(RepositoryType::Git), Some(Location::Image(_))) => {
             r.problem(s.at(repository), &s.key(repository), "an OCI image is no git repository");
         }
         (Some(RepositoryType::Git), _) => {
@@ -254,7 +255,7 @@ fn tar_source(r: &mut Reader, s: &Section<'_>, key: &str, source: Option<&Locati
     let fits = match source {
         None | Some(Location::Path(_)) => true,
         Some(Location::Url(url)) => matches!(url.scheme(), "http" | "https"),
-        Some(Location::Oci(_) | Location::Ssh(_)) => false,
+        Some(Location::Image(_) | Location::Ssh(_)) => false,
     };
     if !fits {
         let path = s.key(key);
@@ -365,11 +366,11 @@ fn hostname(text: &str) -> Result<String, String> {
 }
 
 /// A file's path, a list of name servers, or a map with the content.
-fn read_resolv_conf(r: &mut Reader, s: &Section<'_>) -> Option<Content> {
+fn read_resolv_conf(r: &mut Reader, s: &Section<'_>) -> Option<InjectedContent> {
     const PATH: &str = "build.inject.resolv_conf";
     let node = r.get(s, "resolv_conf")?;
     match &node.value {
-        Value::Scalar(path) => Some(Content::File(path.into())),
+        Value::Scalar(path) => Some(InjectedContent::File(path.into())),
         Value::Map(_) => {
             let map = r.section(node, PATH, Affects::Build, CONTENT);
             content(r, &map)
@@ -386,20 +387,24 @@ fn read_resolv_conf(r: &mut Reader, s: &Section<'_>) -> Option<Content> {
                 }
                 text.push_str(&format!("nameserver {server}\n"));
             }
-            Some(Content::Inline(text))
+            Some(InjectedContent::Inline(text))
         }
     }
 }
 
 /// A key as it stands in an `authorized_keys` file, or the path of a file of
 /// them.
-fn authorized_key(text: String) -> Content {
+fn authorized_key(text: String) -> InjectedContent {
     let key_type = text.split_once(' ').map(|(first, _)| first);
     let inline = |first: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|p| first.starts_with(p));
-    if key_type.is_some_and(inline) { Content::Inline(text) } else { Content::File(text.into()) }
+    if key_type.is_some_and(inline) {
+        InjectedContent::Inline(text)
+    } else {
+        InjectedContent::File(text.into())
+    }
 }
 
-fn injected_file(r: &mut Reader, item: &Node) -> Option<InjectedFile> {
+fn injected_file(r: &mut Reader, item: &Node) -> Option<InjectedFileConfig> {
     let s = r.section(item, "build.inject.files", Affects::Build, FILE);
     let path = r.parsed(&s, "path", directory);
     if !s.has("path") {
@@ -408,16 +413,16 @@ fn injected_file(r: &mut Reader, item: &Node) -> Option<InjectedFile> {
     let content = content(r, &s);
     let mode = r.parsed(&s, "mode", mode).unwrap_or(0o644);
     let owner = value::<Ids>(r, &s, "owner").unwrap_or(Ids::ROOT);
-    Some(InjectedFile { path: path?, content: content?, mode, owner })
+    Some(InjectedFileConfig { path: path?, content: content?, mode, owner })
 }
 
 /// The one of `content` and `source` that is given.
-fn content(r: &mut Reader, s: &Section<'_>) -> Option<Content> {
+fn content(r: &mut Reader, s: &Section<'_>) -> Option<InjectedContent> {
     let content = r.text(s, "content");
     let source = r.text(s, "source");
     match (content, source) {
-        (Some(text), None) => Some(Content::Inline(text)),
-        (None, Some(path)) => Some(Content::File(path.into())),
+        (Some(text), None) => Some(InjectedContent::Inline(text)),
+        (None, Some(path)) => Some(InjectedContent::File(path.into())),
         (None, None) | (Some(_), Some(_)) => {
             let key = s.key("content");
             let hint = "content is the text itself, source the path of a file that holds it";

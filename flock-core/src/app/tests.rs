@@ -226,12 +226,15 @@ fn files_to_inject() {
     let inject = &config.build.inject;
     assert_eq!(
         inject.resolv_conf,
-        Some(Content::Inline("nameserver 192.0.2.1\nnameserver 2001:db8::1\n".to_owned()))
+        Some(InjectedContent::Inline("nameserver 192.0.2.1\nnameserver 2001:db8::1\n".to_owned()))
     );
-    assert_eq!(inject.authorized_keys[0], Content::Inline("ssh-ed25519 AAAA me".to_owned()));
-    assert_eq!(inject.authorized_keys[1], Content::File("keys.pub".into()));
+    assert_eq!(
+        inject.authorized_keys[0],
+        InjectedContent::Inline("ssh-ed25519 AAAA me".to_owned())
+    );
+    assert_eq!(inject.authorized_keys[1], InjectedContent::File("keys.pub".into()));
     assert_eq!(inject.files[0].mode, 0o755);
-    assert_eq!(inject.files[0].content, Content::File("x.txt".into()));
+    assert_eq!(inject.files[0].content, InjectedContent::File("x.txt".into()));
 }
 
 #[test]

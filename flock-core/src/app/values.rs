@@ -1,150 +1,14 @@
 //! The small values of an application's configuration.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
-use url::Url;
-
 use crate::{Error, ErrorKind, Result};
-
-/// Where a base or an application is to be had.
-///
-/// Shown and serialised without what may be secret: user and password in an
-/// address, and the query behind it.
-///
-/// ```
-/// use flock_core::app::Location;
-///
-/// let location: Location = "https://me:hush@example.org/base.tar?token=hush".parse()?;
-/// assert_eq!(location.to_string(), "https://***@example.org/base.tar?***");
-/// # Ok::<(), flock_core::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Location {
-    /// A file or directory of this machine.
-    Path(PathBuf),
-    /// An address with a scheme: `http`, `https`; for git also `ssh` and `git`.
-    Url(Url),
-    /// An image in a registry: what stands behind `oci://`.
-    Oci(String),
-    /// A git repository in the short form of ssh: `git@example.org:app.git`.
-    Ssh(String),
-}
-
-impl Location {
-    /// The full text, secrets included, as git or a client needs it.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        match self {
-            Self::Path(path) => path.to_string_lossy().into_owned(),
-            Self::Url(url) => url.as_str().to_owned(),
-            Self::Oci(reference) => format!("oci://{reference}"),
-            Self::Ssh(address) => address.clone(),
-        }
-    }
-
-    /// The same location with a relative path taken from `directory`.
-    #[must_use]
-    pub fn within(&self, directory: &Path) -> Self {
-        match self {
-            Self::Path(path) => Self::Path(directory.join(path)),
-            other => other.clone(),
-        }
-    }
-}
-
-impl FromStr for Location {
-    type Err = Error;
-
-    /// Understands `scheme://…`, `user@host:path`, and otherwise a path.
-    fn from_str(text: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(invalid("an empty path or URL"));
-        }
-        if let Some(reference) = text.strip_prefix("oci://") {
-            if reference.is_empty() || reference.contains(char::is_whitespace) {
-                return Err(invalid("oci:// needs the name of an image behind it")
-                    .hint("for example oci://docker.io/library/debian:13-slim"));
-            }
-            return Ok(Self::Oci(reference.to_owned()));
-        }
-        if text.contains("://") {
-            return from_url(text);
-        }
-        match text.split_once(':') {
-            // As git has it: a colon before the first slash.
-            Some((host, path)) if is_host(host) && !path.is_empty() => {
-                Ok(Self::Ssh(text.to_owned()))
-            }
-            _ => Ok(Self::Path(PathBuf::from(text))),
-        }
-    }
-}
-
-/// Whether this reads like `host` or `user@host`.
-fn is_host(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "@._-".contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed)
-}
-
-fn from_url(text: &str) -> Result<Location> {
-    // The text stays out of the message: it may hold a password.
-    let url = Url::parse(text).map_err(|source| invalid("this is not a URL").caused_by(source))?;
-    match url.scheme() {
-        "file" => url
-            .to_file_path()
-            .ok()
-            .filter(|path| path.parent().is_some())
-            .map(Location::Path)
-            .ok_or_else(|| invalid("a file:// URL must hold the absolute path of a file")),
-        "http" | "https" | "ssh" | "git" => Ok(Location::Url(url)),
-        other => Err(invalid(format!("addresses of the kind {other}:// are not understood"))
-            .hint("use a path, http://, https://, file:// or oci://; for git also ssh://")),
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => path.display().fmt(f),
-            Self::Oci(reference) => write!(f, "oci://{reference}"),
-            Self::Ssh(address) => f.write_str(address),
-            Self::Url(url) => {
-                write!(f, "{}://", url.scheme())?;
-                match (url.username(), url.password()) {
-                    ("", None) => {}
-                    // Of ssh it is a name; elsewhere it may be a token.
-                    (user, None) if url.scheme() == "ssh" => write!(f, "{user}@")?,
-                    _ => f.write_str("***@")?,
-                }
-                f.write_str(url.host_str().unwrap_or_default())?;
-                if let Some(port) = url.port() {
-                    write!(f, ":{port}")?;
-                }
-                f.write_str(url.path())?;
-                if url.query().is_some() { f.write_str("?***") } else { Ok(()) }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Location({self})")
-    }
-}
-
-impl Serialize for Location {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+use serde::{Serialize, Serializer};
 
 /// The numeric owner of a file, written `uid:gid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Ids {
     /// The user id.
     pub uid: u32,
@@ -155,6 +19,12 @@ pub struct Ids {
 impl Ids {
     /// The superuser and its group.
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
+    /// This user and this group.
+    #[must_use]
+    pub const fn new(uid: u32, gid: u32) -> Self {
+        Self { uid, gid }
+    }
 }
 
 impl FromStr for Ids {
@@ -225,35 +95,6 @@ fn invalid(message: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn locations_are_told_apart() {
-        let of = |text: &str| text.parse::<Location>();
-        assert_eq!(of("base.tar").unwrap(), Location::Path("base.tar".into()));
-        assert_eq!(of("/srv/a:b").unwrap(), Location::Path("/srv/a:b".into()));
-        assert_eq!(of("file:///srv/base.tar").unwrap(), Location::Path("/srv/base.tar".into()));
-        assert_eq!(of("oci://debian:13").unwrap(), Location::Oci("debian:13".into()));
-        assert_eq!(of("git@host:a.git").unwrap(), Location::Ssh("git@host:a.git".into()));
-        assert!(matches!(of("ssh://git@host/a.git").unwrap(), Location::Url(_)));
-        for wrong in ["", "oci://", "ftp://x/y", "http://", "file://host/x"] {
-            assert_eq!(of(wrong).unwrap_err().kind(), ErrorKind::InvalidConfig, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let location: Location = "https://u:hush@h:8443/x?sig=hush#f".parse().unwrap();
-        for shown in [
-            location.to_string(),
-            format!("{location:?}"),
-            serde_json::to_string(&location).unwrap(),
-        ] {
-            assert!(!shown.contains("hush"), "{shown}");
-        }
-        assert!(location.expose().contains("hush"));
-        let error = "https://u:hush@/x y".parse::<Location>();
-        assert!(error.is_err_and(|error| !format!("{error:?}").contains("hush")));
-    }
 
     #[test]
     fn owners_and_sizes() {

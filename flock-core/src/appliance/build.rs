@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sources::{Input, Sources};
 use super::{BuildRequest, Built};
-use crate::app::{ApplicationConfig, Content};
+use crate::app::{ApplicationConfig, InjectedContent};
 use crate::cache::Cache;
 use crate::rootfs::compress::{CompressionSettings, Encoder, Format};
 use crate::rootfs::decompress::Limits;
 use crate::rootfs::output::{OutputFile, OutputOptions};
 use crate::rootfs::source::{self, OpenOptions};
-use crate::rootfs::{InjectedFile, Layer, ReplaceOptions, Sink, TarSink, Tree, TreeOptions};
+use crate::rootfs::{InjectedFile, ReplaceOptions, Sink, SourceIndex, TarSink, Tree, TreeOptions};
 use crate::rootfs::{Summary, Written};
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -39,7 +39,7 @@ pub async fn build(ctx: &Context, request: &BuildRequest) -> Result<Built> {
     // Blocking work hears of a dropped future through its context only.
     let _stop = CancelOnDrop(ctx.clone());
     request.check()?;
-    let options = OutputOptions::default().with_overwrite(request.force).with_sync(request.sync);
+    let options = OutputOptions::default().with_force(request.force).with_sync(request.sync);
     let output = OutputFile::create(&request.output, &options)?;
     let sources = Sources::fetch(&ctx, request).await?;
     let (request, blocking) = (request.clone(), ctx.clone());
@@ -81,7 +81,7 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
     let inputs: Vec<_> = sources.base.iter().chain(&sources.applications).collect();
     let mut layers = open_all(ctx, request, &inputs)?.into_iter();
     // An image of no layers is an empty root file system.
-    let empty = || Layer::from_bytes("the empty base", vec![0; 1024], ctx);
+    let empty = || SourceIndex::from_bytes("the empty base", vec![0; 1024], ctx);
     let mut base = layers.by_ref().take(sources.base.len());
     let bottom = base.next().map_or_else(empty, Ok)?;
     if bottom.is_empty() && !sources.base.is_empty() {
@@ -106,7 +106,7 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
 
 /// Opens inputs side by side, on as many threads as the request allows:
 /// decompressing is what takes time here.
-fn open_all(ctx: &Context, request: &BuildRequest, inputs: &[&Input]) -> Result<Vec<Layer>> {
+fn open_all(ctx: &Context, request: &BuildRequest, inputs: &[&Input]) -> Result<Vec<SourceIndex>> {
     let limits = Limits::default().with_max_output(request.max_size);
     let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits);
     let next = AtomicUsize::new(0);
@@ -135,17 +135,17 @@ fn lost<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Unexpected, "a thread that reads the inputs panicked"))
 }
 
-fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<Layer> {
+fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<SourceIndex> {
     if input.path.is_dir() {
         if input.checksum.is_some() {
             let message = format!("{} is a directory and has no checksum", input.path.display());
             return Err(Error::new(ErrorKind::InvalidConfig, message)
                 .hint("leave the checksum away, or pack the directory as a tar archive"));
         }
-        return Layer::from_directory(&input.path, ctx);
+        return SourceIndex::from_directory(&input.path, ctx);
     }
     let opened = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)
-        .and_then(|plain| Layer::from_tar(&input.path, plain.file, ctx));
+        .and_then(|plain| SourceIndex::from_tar(&input.path, plain.file, ctx));
     match (opened, &input.download) {
         (Err(error), Some(address)) if error.kind() == ErrorKind::InvalidData => {
             // Kept, it would fail every build until it is too old. What does
@@ -211,7 +211,7 @@ fn injected(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
 /// Refuses what is no list of public keys: a private one in its place would
 /// be shipped with the appliance. (Format: sshd(8), "AUTHORIZED_KEYS FILE
 /// FORMAT".)
-fn check_public(key: &[u8], content: &Content) -> Result<()> {
+fn check_public(key: &[u8], content: &InjectedContent) -> Result<()> {
     let is_type = |word: &str| {
         ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|kind| word.starts_with(kind))
     };
@@ -223,8 +223,8 @@ fn check_public(key: &[u8], content: &Content) -> Result<()> {
         return Ok(());
     }
     let what = match content {
-        Content::Inline(_) => "an entry of `authorized_keys`".to_owned(),
-        Content::File(path) => path.display().to_string(),
+        InjectedContent::Inline(_) => "an entry of `authorized_keys`".to_owned(),
+        InjectedContent::File(path) => path.display().to_string(),
     };
     let message = format!("{what} holds something that is not a public SSH key");
     Err(Error::new(ErrorKind::InvalidConfig, message)
@@ -234,10 +234,10 @@ fn check_public(key: &[u8], content: &Content) -> Result<()> {
 /// Files that are put in are read whole: they are settings, not data.
 const MAX_INJECTED: u64 = 64 << 20;
 
-fn read(content: &Content) -> Result<Vec<u8>> {
+fn read(content: &InjectedContent) -> Result<Vec<u8>> {
     let path = match content {
-        Content::Inline(text) => return Ok(text.clone().into_bytes()),
-        Content::File(path) => path,
+        InjectedContent::Inline(text) => return Ok(text.clone().into_bytes()),
+        InjectedContent::File(path) => path,
     };
     let failed = |source| Error::io("read", path, source);
     let metadata = fs::metadata(path).map_err(failed)?;
@@ -281,12 +281,12 @@ fn write(
     output: &OutputFile,
 ) -> Result<Written> {
     if request.compression == Format::None {
-        return TarSink::to_file(output.file()).named(output.target()).write(tree, ctx);
+        return TarSink::to_file(output.file()).with_name(output.target()).write(tree, ctx);
     }
     let failed = |source| Error::io("write", output.path(), source);
     let settings = CompressionSettings::new(request.compression).with_threads(request.threads);
     let encoder = Encoder::new(output.file(), &settings).map_err(failed)?.with_context(ctx.clone());
-    let mut sink = TarSink::new(encoder).named(output.target());
+    let mut sink = TarSink::new(encoder).with_name(output.target());
     let written = sink.write(tree, ctx)?;
     sink.into_inner().finish().map_err(failed)?;
     Ok(written)

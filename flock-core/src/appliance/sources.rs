@@ -56,7 +56,7 @@ mod with_network {
     use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
     use super::{Error, ErrorKind, RepositoryType, Result};
     use crate::cache::Cache;
-    use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource, ImageReference};
+    use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource};
 
     /// Where everything that is not here comes from.
     pub(super) struct Remote(Fetcher);
@@ -64,8 +64,8 @@ mod with_network {
     impl Remote {
         pub(super) fn new(request: &BuildRequest) -> Self {
             let options = FetchOptions::new(Cache::at(&request.cache_dir))
-                .max_age(request.cache_max_age)
-                .max_size(request.max_size);
+                .with_max_age(request.cache_max_age)
+                .with_max_size(request.max_size);
             Self(Fetcher::new(options))
         }
 
@@ -75,7 +75,7 @@ mod with_network {
             location: &Location,
             checksum: Option<Checksum>,
         ) -> Result<Vec<Input>> {
-            let Location::Oci(reference) = location else {
+            let Location::Image(image) = location else {
                 return Ok(vec![self.archive(ctx, location, checksum).await?]);
             };
             if checksum.is_some() {
@@ -83,8 +83,7 @@ mod with_network {
                 return Err(Error::new(ErrorKind::InvalidConfig, message)
                     .hint("name the image by its digest: oci://HOST/NAME@sha256:…"));
             }
-            let image: ImageReference = format!("oci://{reference}").parse()?;
-            let image = self.0.pull(ctx, &image).await?;
+            let image = self.0.pull(ctx, image).await?;
             // The digests were verified as the layers came.
             Ok(image.layers.iter().map(|layer| Input::local(&layer.path, None)).collect())
         }
@@ -118,12 +117,11 @@ mod with_network {
             match location {
                 Location::Path(path) => Ok(Input::local(path, checksum)),
                 Location::Url(_) => {
-                    let source = location.expose().parse()?;
-                    let fetched = self.0.fetch(ctx, &source, checksum.as_ref()).await?;
+                    let fetched = self.0.fetch(ctx, location, checksum.as_ref()).await?;
                     let download = checksum.is_none().then(|| location.to_string());
                     Ok(Input { path: fetched.path, checksum: None, download })
                 }
-                Location::Oci(_) | Location::Ssh(_) => {
+                Location::Image(_) | Location::Ssh(_) => {
                     let message = format!("{location} is not the address of an archive");
                     Err(Error::new(ErrorKind::InvalidConfig, message)
                         .hint("for a git repository say `repository_type: GIT`"))

@@ -6,12 +6,12 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
-//! use flock_core::conformance::{self, state::Options};
+//! use flock_core::conformance::{self, state::SuiteOptions};
 //! use flock_core::state::{MemoryStore, StateStore};
 //!
 //! fn main() -> ExitCode {
 //!     let open = |_name| async { Ok(Arc::new(MemoryStore::new()) as Arc<dyn StateStore>) };
-//!     conformance::main([conformance::state::suite("memory", Options::default(), open)])
+//!     conformance::main([conformance::state::suite("memory", SuiteOptions::default(), open)])
 //! }
 //! ```
 //!
@@ -45,7 +45,7 @@ use async_trait::async_trait;
 
 pub use check::{Failure, Outcome, ensure, expect_eq, expect_err, expect_some};
 pub use run::main;
-pub use subject::Faults;
+pub use subject::FaultInjector;
 
 /// The environment variable that names, separated by commas, the services
 /// that tests must not do without: `docker,registry`.
@@ -174,7 +174,7 @@ impl Case {
 /// use flock_core::conformance::{Suite, expect_eq, service};
 ///
 /// let suite = Suite::new("sums")
-///     .needs(service("arithmetic", Ok(())))
+///     .with_service(service("arithmetic", Ok(())))
 ///     .test("one_and_one", || async { expect_eq(1 + 1, 2, "1 + 1") });
 /// assert_eq!(suite.cases()[0].name(), "sums::one_and_one");
 /// ```
@@ -207,7 +207,7 @@ impl Suite {
     /// are ignored with the probe's reason, or fail with it where [`REQUIRE`]
     /// names the service. Of several services, the first one missing counts.
     #[must_use]
-    pub fn needs(mut self, service: Service) -> Self {
+    pub fn with_service(mut self, service: Service) -> Self {
         if self.service.as_ref().is_some_and(|known| known.missing.is_some()) {
             return self;
         }

@@ -154,10 +154,10 @@ mod tests {
     async fn a_missing_service_ignores_and_a_required_one_fails() {
         let probe = || Err("no socket".to_owned());
         let missing = service("a-service-nobody-requires", probe());
-        let suite = Suite::new("s").test("t", || async { Ok(()) }).needs(missing.clone());
+        let suite = Suite::new("s").test("t", || async { Ok(()) }).with_service(missing.clone());
         assert!(suite.cases()[0].ignored().is_some_and(|why| why.contains("no socket")));
         let required = super::super::Service { required: true, ..missing };
-        let suite = Suite::new("s").needs(required).test("t", || async { Ok(()) });
+        let suite = Suite::new("s").with_service(required).test("t", || async { Ok(()) });
         assert_eq!(suite.cases()[0].ignored(), None);
         assert!(first(suite).await.unwrap_err().to_string().contains("no socket"));
     }

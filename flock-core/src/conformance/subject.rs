@@ -11,7 +11,7 @@ use crate::{Context, Error, ErrorKind, Operation, Result};
 ///
 /// A backend that can be tampered with in a test (a fake service, a proxy)
 /// offers this, and gets the cases about lost replies and half-made things.
-pub trait Faults: Send + Sync + 'static {
+pub trait FaultInjector: Send + Sync + 'static {
     /// The effect happens, the reply is lost.
     fn lose_reply(&self, operation: Operation);
 
@@ -22,7 +22,7 @@ pub trait Faults: Send + Sync + 'static {
     fn hang(&self, operation: Operation);
 }
 
-impl Faults for MemoryFaults {
+impl FaultInjector for MemoryFaults {
     fn lose_reply(&self, operation: Operation) {
         Self::lose_reply(self, operation, 1);
     }

@@ -21,6 +21,7 @@ const FETCHED: &str = "refs/flock/fetched";
 
 /// A commit of a git repository on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GitCheckout {
     /// A plain tar with every file of the commit, in the cache. Owners are 0,
     /// modes 0644, 0755 or 0777 (links), times that of the commit.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use url::Url;
 
 use super::redact::{base64, percent_decoded, redacted};
-use super::source::{invalid, scheme};
+use crate::location::{invalid, scheme};
 use crate::secret::Secret;
 use crate::{Error, ErrorKind};
 

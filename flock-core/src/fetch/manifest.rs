@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::image::sha256;
 use super::options::Platform;
+use crate::location::sha256;
 use crate::rootfs::checksum::Checksum;
 use crate::{Error, ErrorKind, Result};
 

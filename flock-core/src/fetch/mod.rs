@@ -11,12 +11,12 @@
 //!
 //! ```no_run
 //! use flock_core::cache::Cache;
-//! use flock_core::fetch::{FetchOptions, Fetcher, Source};
+//! use flock_core::fetch::{FetchOptions, Fetcher, Location};
 //! use flock_core::Context;
 //!
 //! # async fn example() -> flock_core::Result<()> {
 //! let fetcher = Fetcher::new(FetchOptions::new(Cache::user()?));
-//! let source: Source = "https://example.org/base.tar.xz".parse()?;
+//! let source: Location = "https://example.org/base.tar.xz".parse()?;
 //! let base = fetcher.fetch(&Context::new(), &source, None).await?;
 //! println!("{} ({} bytes)", base.path.display(), base.bytes);
 //! # Ok(())
@@ -46,14 +46,12 @@ mod git;
 mod git_run;
 mod git_source;
 mod http;
-mod image;
 mod manifest;
 mod oci;
 mod options;
 mod redact;
 mod registry;
 mod retry;
-mod source;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -72,11 +70,10 @@ use crate::{Context, Error, ErrorKind, Result};
 
 pub use self::git::GitCheckout;
 pub use self::git_source::{GitReference, GitSource};
-pub use self::image::ImageReference;
 pub use self::manifest::LayerMediaType;
 pub use self::oci::{OciImage, OciLayer};
 pub use self::options::{Credential, FetchOptions, Platform, ProxyChoice};
-pub use self::source::Source;
+pub use crate::location::{ImageReference, Location};
 pub use crate::rootfs::checksum::Checksum;
 
 use self::download::{Job, Received, download};
@@ -98,6 +95,7 @@ struct Inner {
 
 /// A file that is on this machine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fetched {
     /// Where it is. A file in the cache must not be changed; a later prune
     /// may remove it.
@@ -110,7 +108,7 @@ pub struct Fetched {
     /// Whether its content was here already.
     pub from_cache: bool,
     /// Where it came from.
-    pub source: Source,
+    pub source: Location,
 }
 
 /// What the cache knows about a URL.
@@ -150,23 +148,28 @@ impl Fetcher {
     ///   is not HTTP;
     /// - [`ErrorKind::QuotaExceeded`]: larger than the limit, or a full disk;
     /// - [`ErrorKind::InvalidConfig`]: an image, which is
-    ///   [pulled](Fetcher::pull); unusable options;
+    ///   [pulled](Fetcher::pull), or a git repository, which is [checked
+    ///   out](Fetcher::checkout); unusable options;
     /// - [`ErrorKind::Cancelled`].
     pub async fn fetch(
         &self,
         ctx: &Context,
-        source: &Source,
+        source: &Location,
         checksum: Option<&Checksum>,
     ) -> Result<Fetched> {
         let ctx = &self.bounded(ctx);
         ctx.check()?;
         match source {
-            Source::Url(url) => self.fetch_url(ctx, url, checksum.copied()).await,
-            Source::Path(path) => local(ctx, path, checksum.copied()).await,
-            Source::Image(image) => {
+            Location::Url(url) if !matches!(url.scheme(), "http" | "https") => {
+                Err(not_a_file(source))
+            }
+            Location::Url(url) => self.fetch_url(ctx, url, checksum.copied()).await,
+            Location::Path(path) => local(ctx, path, checksum.copied()).await,
+            Location::Image(image) => {
                 let message = format!("{image} is an image, not one file");
                 Err(Error::new(ErrorKind::InvalidConfig, message))
             }
+            Location::Ssh(_) => Err(not_a_file(source)),
         }
         .map_err(|error| error.during("fetch"))
     }
@@ -225,7 +228,7 @@ impl Fetcher {
                 let record = UrlRecord { sha256: sha256.hex(), bytes, validators, checked: now() };
                 write_record(&cache, &key, &record)?;
                 self.prune_once(ctx).await;
-                let source = Source::Url(url.clone());
+                let source = Location::Url(url.clone());
                 Ok(Fetched { path, sha256: Some(sha256), bytes, from_cache: false, source })
             }
             (Err(error), Some(found), Some(_)) if self.may_be_stale(ctx, &error) => {
@@ -248,7 +251,7 @@ impl Fetcher {
             return Ok(None);
         };
         let bytes = std::fs::metadata(&path).map_err(|e| Error::io("look at", &path, e))?.len();
-        let source = Source::Url(url.clone());
+        let source = Location::Url(url.clone());
         Ok(Some(Fetched { path, sha256: Some(sha256), bytes, from_cache: true, source }))
     }
 
@@ -293,6 +296,12 @@ impl Fetcher {
     }
 }
 
+fn not_a_file(source: &Location) -> Error {
+    let message = format!("{source} is the address of a git repository, not of a file");
+    Error::new(ErrorKind::InvalidConfig, message)
+        .hint("a local file with a colon in its name is written ./NAME")
+}
+
 /// A local file, used where it is.
 async fn local(ctx: &Context, path: &Path, checksum: Option<Checksum>) -> Result<Fetched> {
     let path = path.to_path_buf();
@@ -306,7 +315,7 @@ async fn local(ctx: &Context, path: &Path, checksum: Option<Checksum>) -> Result
             }
             checksum.verify(&hash_file(&path, ctx)?, path.display())?;
         }
-        let source = Source::Path(path.clone());
+        let source = Location::Path(path.clone());
         Ok(Fetched { path, sha256: checksum, bytes, from_cache: true, source })
     })
     .await

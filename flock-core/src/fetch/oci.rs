@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::download::{Job, Received, download};
-use super::image::{ImageReference, sha256};
 use super::manifest::{Config, Descriptor, LayerMediaType, Manifest, choose};
 use super::options::Platform;
 use super::registry::Registry;
 use super::{Fetcher, blocking, is_fresh, joined, now, read_record, write_record};
 use crate::cache::CacheKey;
+use crate::location::{ImageReference, sha256};
 use crate::rootfs::checksum::Checksum;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -27,6 +27,7 @@ const MAX_NESTING: usize = 3;
 
 /// An image on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OciImage {
     /// The name it was pulled by.
     pub reference: ImageReference,
@@ -45,6 +46,7 @@ pub struct OciImage {
 
 /// One layer of an image, in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OciLayer {
     /// The layer as the registry has it, perhaps compressed; verified.
     pub path: PathBuf,
@@ -194,7 +196,7 @@ impl Fetcher {
         layers: &[Descriptor],
     ) -> Result<Vec<PathBuf>> {
         let ctx = ctx.child();
-        let places = Arc::new(Semaphore::new(self.options().parallel));
+        let places = Arc::new(Semaphore::new(self.options().parallel.get()));
         let mut tasks = JoinSet::new();
         for (number, layer) in layers.iter().cloned().enumerate() {
             let (fetcher, ctx) = (self.clone(), ctx.clone());

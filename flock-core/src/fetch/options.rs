@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl fmt::Debug for ProxyChoice {
     }
 }
 
-/// Options of a [`Fetcher`](super::Fetcher), built by chaining.
+/// Options of a [`Fetcher`](super::Fetcher).
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,33 +59,67 @@ impl fmt::Debug for ProxyChoice {
 ///
 /// # let dir = tempfile::tempdir().unwrap();
 /// let options = FetchOptions::new(Cache::at(dir.path()))
-///     .max_age(Duration::from_secs(24 * 3600))
-///     .retries(2);
+///     .with_max_age(Duration::from_secs(24 * 3600))
+///     .with_retries(2);
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FetchOptions {
-    pub(super) cache: Cache,
-    pub(super) connect_timeout: Duration,
-    pub(super) read_timeout: Duration,
-    pub(super) total_timeout: Option<Duration>,
-    pub(super) retries: usize,
-    pub(super) retry_delay: Duration,
-    pub(super) proxy: ProxyChoice,
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) max_age: Duration,
-    pub(super) keep_unused: Duration,
-    pub(super) max_size: u64,
-    pub(super) allow_stale: bool,
-    pub(super) parallel: usize,
-    pub(super) user_agent: String,
-    pub(super) credentials: BTreeMap<String, Credential>,
-    pub(super) docker_config: Option<PathBuf>,
-    pub(super) insecure_registries: Vec<String>,
-    pub(super) platform: Platform,
+    /// Where what is fetched is kept.
+    pub cache: Cache,
+    /// How long making a connection may take; 15 s by default.
+    pub connect_timeout: Duration,
+    /// How long a server may send nothing; 60 s by default.
+    pub read_timeout: Duration,
+    /// How long one call may take with all its retries; no limit but the
+    /// context's by default.
+    pub total_timeout: Option<Duration>,
+    /// How often in a row a request that failed for a passing reason is made
+    /// again without having brought us further; 5 by default.
+    pub retries: usize,
+    /// The wait before the first retry; 500 ms by default. It doubles with
+    /// each further one up to a minute, with jitter.
+    pub retry_delay: Duration,
+    /// The proxy; by default what the environment says.
+    pub proxy: ProxyChoice,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    /// For git it takes the place of the system's file (`http.sslCAInfo`).
+    pub ca_file: Option<PathBuf>,
+    /// For how long a cached download or tag is used without asking the
+    /// server whether it has changed; an hour by default.
+    pub max_age: Duration,
+    /// After how long without use cached files are removed, once per fetcher
+    /// when it has downloaded something; 60 days by default.
+    pub keep_unused: Duration,
+    /// The size in bytes beyond which a download is refused; 64 GiB by
+    /// default.
+    pub max_size: u64,
+    /// Whether a cached download may be used, with a warning, where the
+    /// server that could tell its age cannot be reached; no by default.
+    pub allow_stale: bool,
+    /// How many layers of an image are downloaded at once; 3 by default.
+    pub parallel: NonZeroUsize,
+    /// The `User-Agent` header; `flock/VERSION` by default.
+    pub user_agent: String,
+    /// The credentials by host, in lower case (`example.org`, or `example.org:8443` where
+    /// the URL has a port). Each goes to its host alone, and only over HTTPS
+    /// or to this machine.
+    pub credentials: BTreeMap<String, Credential>,
+    /// The file that `docker login` writes, whose `auths` are used for
+    /// registries; by default `$DOCKER_CONFIG/config.json`, else
+    /// `~/.docker/config.json`. `None` uses no such file.
+    pub docker_config: Option<PathBuf>,
+    /// The registries that may be spoken to in plain HTTP (`HOST` or
+    /// `HOST:PORT`); none by default. Registries on this machine are always
+    /// spoken to in plain HTTP, but for those on port 443.
+    pub insecure_registries: Vec<String>,
+    /// The platform to choose from an image for several; by default Linux on
+    /// this machine's architecture.
+    pub platform: Platform,
 }
 
 impl FetchOptions {
-    /// Options with the defaults that each method names.
+    /// Options with the defaults that each field names.
     #[must_use]
     pub fn new(cache: Cache) -> Self {
         Self {
@@ -96,11 +131,11 @@ impl FetchOptions {
             retry_delay: Duration::from_millis(500),
             proxy: ProxyChoice::default(),
             ca_file: None,
-            max_age: Duration::from_secs(3600),
+            max_age: crate::settings::DEFAULT_CACHE_MAX_AGE,
             keep_unused: Duration::from_secs(60 * 24 * 3600),
             max_size: 64 << 30,
             allow_stale: false,
-            parallel: 3,
+            parallel: NonZeroUsize::MIN.saturating_add(2),
             user_agent: concat!("flock/", env!("CARGO_PKG_VERSION")).to_owned(),
             credentials: BTreeMap::new(),
             docker_config: docker_config(),
@@ -109,144 +144,128 @@ impl FetchOptions {
         }
     }
 
-    /// How long making a connection may take; 15 s by default.
+    /// Sets [`connect_timeout`](Self::connect_timeout).
     #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a server may send nothing; 60 s by default.
+    /// Sets [`read_timeout`](Self::read_timeout).
     #[must_use]
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = timeout;
         self
     }
 
-    /// How long one call may take with all its retries; no limit but the
-    /// context's by default.
+    /// Sets [`total_timeout`](Self::total_timeout).
     #[must_use]
-    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
     }
 
-    /// How often in a row a request that failed for a passing reason is made
-    /// again without having brought us further; 5 by default.
+    /// Sets [`retries`](Self::retries).
     #[must_use]
-    pub fn retries(mut self, retries: usize) -> Self {
+    pub fn with_retries(mut self, retries: usize) -> Self {
         self.retries = retries;
         self
     }
 
-    /// The wait before the first retry; 500 ms by default. It doubles with
-    /// each further one up to a minute, with jitter.
+    /// Sets [`retry_delay`](Self::retry_delay).
     #[must_use]
-    pub fn retry_delay(mut self, delay: Duration) -> Self {
+    pub fn with_retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay;
         self
     }
 
-    /// The proxy; by default what the environment says.
+    /// Sets [`proxy`](Self::proxy).
     #[must_use]
-    pub fn proxy(mut self, proxy: ProxyChoice) -> Self {
+    pub fn with_proxy(mut self, proxy: ProxyChoice) -> Self {
         self.proxy = proxy;
         self
     }
 
-    /// A PEM file of certificate authorities to trust besides the system's.
-    /// For git it takes the place of the system's file (`http.sslCAInfo`).
+    /// Sets [`ca_file`](Self::ca_file).
     #[must_use]
-    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// For how long a cached download or tag is used without asking the
-    /// server whether it has changed; an hour by default.
+    /// Sets [`max_age`](Self::max_age).
     #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
+    pub fn with_max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
 
-    /// After how long without use cached files are removed, once per fetcher
-    /// when it has downloaded something; 60 days by default.
+    /// Sets [`keep_unused`](Self::keep_unused).
     #[must_use]
-    pub fn keep_unused(mut self, age: Duration) -> Self {
+    pub fn with_keep_unused(mut self, age: Duration) -> Self {
         self.keep_unused = age;
         self
     }
 
-    /// The size in bytes beyond which a download is refused; 64 GiB by
-    /// default.
+    /// Sets [`max_size`](Self::max_size).
     #[must_use]
-    pub fn max_size(mut self, bytes: u64) -> Self {
+    pub fn with_max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes;
         self
     }
 
-    /// Whether a cached download may be used, with a warning, where the
-    /// server that could tell its age cannot be reached; no by default.
+    /// Sets [`allow_stale`](Self::allow_stale).
     #[must_use]
-    pub fn allow_stale(mut self, allow: bool) -> Self {
+    pub fn with_allow_stale(mut self, allow: bool) -> Self {
         self.allow_stale = allow;
         self
     }
 
-    /// How many layers of an image are downloaded at once; 3 by default, at
-    /// least 1.
+    /// Sets [`parallel`](Self::parallel).
     #[must_use]
-    pub fn parallel(mut self, layers: usize) -> Self {
-        self.parallel = layers.max(1);
+    pub fn with_parallel(mut self, layers: NonZeroUsize) -> Self {
+        self.parallel = layers;
         self
     }
 
-    /// The `User-Agent` header; `flock/VERSION` by default.
+    /// Sets [`user_agent`](Self::user_agent).
     #[must_use]
-    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+    pub fn with_user_agent(mut self, name: impl Into<String>) -> Self {
         self.user_agent = name.into();
         self
     }
 
-    /// The credential for a host (`example.org`, or `example.org:8443` where
-    /// the URL has a port). It goes to that host alone, and only over HTTPS
-    /// or to this machine.
+    /// Adds one of the [`credentials`](Self::credentials).
     #[must_use]
-    pub fn credential(mut self, host: impl Into<String>, credential: Credential) -> Self {
+    pub fn with_credential(mut self, host: impl Into<String>, credential: Credential) -> Self {
         self.credentials.insert(host.into().to_ascii_lowercase(), credential);
         self
     }
 
-    /// The file that `docker login` writes, whose `auths` are used for
-    /// registries; by default `$DOCKER_CONFIG/config.json`, else
-    /// `~/.docker/config.json`. `None` uses no such file.
+    /// Sets [`docker_config`](Self::docker_config).
     #[must_use]
-    pub fn docker_config(mut self, path: Option<PathBuf>) -> Self {
+    pub fn with_docker_config(mut self, path: Option<PathBuf>) -> Self {
         self.docker_config = path;
         self
     }
 
-    /// Allows plain HTTP to this registry (`HOST` or `HOST:PORT`). Registries
-    /// on this machine are always spoken to in plain HTTP, but for those on
-    /// port 443.
+    /// Adds one of the [`insecure_registries`](Self::insecure_registries).
     #[must_use]
-    pub fn insecure_registry(mut self, host: impl Into<String>) -> Self {
+    pub fn with_insecure_registry(mut self, host: impl Into<String>) -> Self {
         self.insecure_registries.push(host.into().to_ascii_lowercase());
         self
     }
 
-    /// The platform to choose from an image for several; by default Linux on
-    /// this machine's architecture.
+    /// Sets [`platform`](Self::platform).
     #[must_use]
-    pub fn platform(mut self, platform: Platform) -> Self {
+    pub fn with_platform(mut self, platform: Platform) -> Self {
         self.platform = platform;
         self
     }
 
     /// The credential for a URL, unless it would travel in the clear.
     pub(super) fn credential_for(&self, url: &Url) -> Option<&Credential> {
-        if url.scheme() != "https" && !super::image::is_loopback(url) {
+        if url.scheme() != "https" && !crate::location::is_loopback(url) {
             return None;
         }
         let host = url.host_str()?.to_ascii_lowercase();
@@ -260,6 +279,7 @@ impl FetchOptions {
 /// An operating system and processor, in the words of the OCI Image
 /// Specification (those of Go).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Platform {
     /// The operating system: `linux`.
     pub os: String,
@@ -267,6 +287,20 @@ pub struct Platform {
     pub architecture: String,
     /// The processor's variant (`v7`); `None` takes any.
     pub variant: Option<String>,
+}
+
+impl Platform {
+    /// That system on that processor, of any variant.
+    pub fn new(os: impl Into<String>, architecture: impl Into<String>) -> Self {
+        Self { os: os.into(), architecture: architecture.into(), variant: None }
+    }
+
+    /// Sets [`variant`](Self::variant).
+    #[must_use]
+    pub fn with_variant(mut self, variant: impl Into<String>) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
 }
 
 impl Default for Platform {
@@ -313,8 +347,8 @@ mod tests {
     fn a_credential_does_not_travel_in_the_clear() {
         let token = Credential::Bearer(Secret::new("hush"));
         let options = FetchOptions::new(Cache::at("/nonexistent"))
-            .credential("Example.org", token.clone())
-            .credential("localhost:5000", token);
+            .with_credential("Example.org", token.clone())
+            .with_credential("localhost:5000", token);
         let given = |url: &str| options.credential_for(&Url::parse(url).unwrap()).is_some();
         assert!(given("https://EXAMPLE.org/x") && given("http://localhost:5000/x"));
         assert!(!given("http://example.org/x") && !given("https://example.org:8443/x"));

@@ -2,19 +2,7 @@
 
 use url::Url;
 
-/// The URL without user, password and fragment; a query, which may be a
-/// signature, is shown as `?…`.
-pub(super) fn redacted(url: &Url) -> String {
-    let mut shown = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-    if let Some(port) = url.port() {
-        shown.push_str(&format!(":{port}"));
-    }
-    shown.push_str(url.path());
-    if url.query().is_some() {
-        shown.push_str("?…");
-    }
-    shown
-}
+pub(super) use crate::location::redacted;
 
 /// What a person calls the thing behind the URL: the last part of its path,
 /// else the host.

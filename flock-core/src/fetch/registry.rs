@@ -10,11 +10,11 @@ use serde::Deserialize;
 use url::Url;
 
 use super::http::{self, secret_header};
-use super::image::{ImageReference, is_loopback};
 use super::options::FetchOptions;
 use super::redact::redacted;
 use super::retry::Retries;
 use super::{credentials, manifest};
+use crate::location::{ImageReference, is_loopback};
 use crate::secret::Secret;
 use crate::{Context, Error, ErrorKind, Result};
 

@@ -24,8 +24,7 @@
 //! };
 //! use flock_core::memory::MemoryBackend;
 //!
-//! let mut limits = TimeLimits::default();
-//! limits.long = Duration::from_secs(15 * 60);
+//! let limits = TimeLimits::default().with_long(Duration::from_secs(15 * 60));
 //! let backend = Timeout::new(MemoryBackend::new(), limits);
 //! let backend = ConcurrencyLimit::new(backend, Permits::new(8));
 //! let backend = Retry::new(backend, RetryPolicy::default());

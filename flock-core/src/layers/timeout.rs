@@ -53,6 +53,34 @@ enum End<T> {
 }
 
 impl TimeLimits {
+    /// Sets [`read`](Self::read).
+    #[must_use]
+    pub fn with_read(mut self, read: Duration) -> Self {
+        self.read = read;
+        self
+    }
+
+    /// Sets [`change`](Self::change).
+    #[must_use]
+    pub fn with_change(mut self, change: Duration) -> Self {
+        self.change = change;
+        self
+    }
+
+    /// Sets [`long`](Self::long).
+    #[must_use]
+    pub fn with_long(mut self, long: Duration) -> Self {
+        self.long = long;
+        self
+    }
+
+    /// Sets [`grace`](Self::grace).
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
     /// How long this operation may take.
     #[must_use]
     pub fn of(&self, operation: Operation) -> Duration {

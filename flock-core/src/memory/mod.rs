@@ -32,8 +32,8 @@ use crate::{RequestId, VolumeId};
 /// Clones are the same backend. [`in_namespace`](MemoryBackend::in_namespace)
 /// makes another one in the same world.
 ///
-/// Sizes that nodes can have are [`MemoryBackend::SIZES`]; networks and
-/// backend options there are none.
+/// Sizes that nodes can have are [`MemoryBackend::SIZES`], networks
+/// [`MemoryBackend::NETWORKS`]; backend options there are none.
 #[derive(Debug, Clone)]
 pub struct MemoryBackend {
     world: Arc<World>,
@@ -54,6 +54,9 @@ struct Settings {
 impl MemoryBackend {
     /// The names of the sizes a node can have.
     pub const SIZES: [&'static str; 3] = ["small", "medium", "large"];
+
+    /// The names of the networks a node can join.
+    pub const NETWORKS: [&'static str; 2] = ["default", "storage"];
 
     /// A backend in a world of its own: namespace `default`, two hosts named
     /// `host-1` and `host-2`, a latency of a millisecond, able to do
@@ -255,6 +258,7 @@ fn node_capabilities() -> ProvisionerCapabilities {
         resources: true,
         ports: true,
         mounts: true,
+        networks: true,
         env: true,
         user_data: true,
         max_nodes: Some(100),
@@ -332,7 +336,7 @@ mod tests {
         let failed = Provisioner::list(&backend, &ctx, &ListFilter::all()).await.unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::Unavailable);
         assert_eq!(failed.context_value("endpoint"), Some(down.as_str()));
-        let partial = ListFilter::all().partial();
+        let partial = ListFilter::all().with_partial(true);
         let rest = Provisioner::list(&backend, &ctx, &partial).await.unwrap();
         assert_eq!(rest, [nodes[1].clone()]);
         let told = messages.0.lock().unwrap().join("");

@@ -56,7 +56,7 @@ impl Provisioner for MemoryBackend {
     async fn start(&self, ctx: &Context, node: &NodeId) -> Result<Node> {
         use NodeStatus::{Running, Starting, Stopped};
         self.call(ctx, Operation::NodeStart, node.as_str(), async |fate: Fate| {
-            self.require_stop_start()?;
+            self.settings.nodes.require_stop_start()?;
             fate.pass()?;
             self.turn(ctx, node, Stopped, Starting, Running).await
         })
@@ -66,7 +66,7 @@ impl Provisioner for MemoryBackend {
     async fn stop(&self, ctx: &Context, node: &NodeId, _options: &StopOptions) -> Result<Node> {
         use NodeStatus::{Running, Stopped, Stopping};
         self.call(ctx, Operation::NodeStop, node.as_str(), async |fate: Fate| {
-            self.require_stop_start()?;
+            self.settings.nodes.require_stop_start()?;
             fate.pass()?;
             self.turn(ctx, node, Running, Stopping, Stopped).await
         })
@@ -98,7 +98,8 @@ impl MemoryBackend {
         check_options(&spec.options, &[])?;
         spec.owner.require_namespace(self.namespace())?;
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
-        if let Some(network) = spec.networks.first() {
+        let unknown = |name: &&String| !Self::NETWORKS.contains(&name.as_str());
+        if let Some(network) = spec.networks.iter().find(unknown) {
             return invalid(format!("the memory backend has no network '{network}'"));
         }
         match &spec.size {
@@ -229,13 +230,6 @@ impl MemoryBackend {
             Some(host) if state.hosts_down.contains(host) => Err(down(host)),
             _ => Ok(node),
         }
-    }
-
-    fn require_stop_start(&self) -> Result<()> {
-        if self.settings.nodes.stop_start {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Unsupported, "nodes cannot be stopped or started here"))
     }
 
     /// Brings a node from one lasting status to another.

@@ -47,6 +47,7 @@ pub enum EntryKind {
 
 /// A point in time, as archives and file systems keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[non_exhaustive]
 pub struct Mtime {
     /// Seconds since 1970-01-01 00:00 UTC; negative before.
     pub seconds: i64,
@@ -54,8 +55,17 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
+impl Mtime {
+    /// That many seconds since 1970 and nanoseconds after.
+    #[must_use]
+    pub const fn new(seconds: i64, nanos: u32) -> Self {
+        Self { seconds, nanos }
+    }
+}
+
 /// One extended attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Xattr {
     /// Its full name, for example `security.capability`.
     pub name: Vec<u8>,
@@ -65,6 +75,7 @@ pub struct Xattr {
 
 /// Everything about an entry but its name, kind and content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Metadata {
     /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
     pub mode: u32,
@@ -87,6 +98,7 @@ pub struct Metadata {
 
 /// One entry of a finished [`Tree`](super::Tree).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its path, without a leading `/`; empty for the root itself.
     pub path: Vec<u8>,
@@ -127,6 +139,7 @@ pub enum ExtentSource {
 
 /// A stretch of a file that holds data.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Extent {
     /// Where in the file's content it stands, in bytes.
     pub offset: u64,

@@ -39,7 +39,7 @@ const WINDOW_AGAIN: usize = 64 << 10;
 ///
 /// A hard link has no data, whatever the size in its header (as GNU tar
 /// reads it); whatever follows the end mark is ignored.
-pub struct Layer {
+pub struct SourceIndex {
     name: String,
     source: Source,
     entries: Vec<Indexed>,
@@ -147,7 +147,7 @@ impl Indexed {
     }
 }
 
-impl Layer {
+impl SourceIndex {
     /// Indexes a plain tar. `path` is only its name in messages.
     ///
     /// The file must not change while the layer is in use; see
@@ -168,7 +168,7 @@ impl Layer {
     /// Indexes a plain tar in memory, `name` being its name in messages.
     ///
     /// # Errors
-    /// As [`Layer::from_tar`].
+    /// As [`SourceIndex::from_tar`].
     pub fn from_bytes(name: &str, bytes: impl Into<Arc<[u8]>>, ctx: &Context) -> Result<Self> {
         Self::index(name.to_owned(), Source::Memory(bytes.into()), ctx)
     }
@@ -476,9 +476,9 @@ impl Layer {
     }
 }
 
-impl std::fmt::Debug for Layer {
+impl std::fmt::Debug for SourceIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Layer")
+        f.debug_struct("SourceIndex")
             .field("name", &self.name)
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()

@@ -2,7 +2,7 @@
 //! file system.
 //!
 //! Every source is indexed first, by its headers alone: a plain tar that can
-//! be read at any offset, or a directory ([`Layer`]). Then everything is
+//! be read at any offset, or a directory ([`SourceIndex`]). Then everything is
 //! decided on paper ([`Tree`]): layers, replaced directories, injected files,
 //! exclusions, hard links. Only then a [`Sink`] writes the image, once and in
 //! order; [`TarSink`] makes a tar and copies whatever did not change block
@@ -33,7 +33,7 @@ mod tree;
 pub use entry::{
     Content, ContentReader, Entry, EntryKind, Extent, ExtentSource, Metadata, Mtime, Xattr,
 };
-pub use index::Layer;
+pub use index::SourceIndex;
 pub use sink::{Sink, Written};
 pub use tar_sink::TarSink;
 pub use tree::{Entries, InjectedFile, ReplaceOptions, Summary, Tree, TreeOptions};

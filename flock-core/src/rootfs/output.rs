@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result, lockfile};
 #[non_exhaustive]
 pub struct OutputOptions {
     /// Whether a file that is there already is replaced; `false` by default.
-    pub overwrite: bool,
+    pub force: bool,
     /// Whether the file is on the disk, safe from a loss of power, before it
     /// gets its name; `true` by default.
     pub sync: bool,
@@ -26,8 +26,8 @@ pub struct OutputOptions {
 impl OutputOptions {
     /// The same options with this answer for files that are there already.
     #[must_use]
-    pub fn with_overwrite(mut self, overwrite: bool) -> Self {
-        self.overwrite = overwrite;
+    pub fn with_force(mut self, force: bool) -> Self {
+        self.force = force;
         self
     }
 
@@ -41,7 +41,7 @@ impl OutputOptions {
 
 impl Default for OutputOptions {
     fn default() -> Self {
-        Self { overwrite: false, sync: true }
+        Self { force: false, sync: true }
     }
 }
 
@@ -145,7 +145,7 @@ impl OutputFile {
         } else {
             None
         };
-        let renamed = if self.options.overwrite {
+        let renamed = if self.options.force {
             fs::rename(&temporary, &self.target)
         } else {
             rename_to_free_name(&temporary, &self.target)
@@ -202,7 +202,7 @@ fn check_target(target: &Path, options: &OutputOptions) -> Result<()> {
         ("a symbolic link", "name the file that it leads to, or remove it")
     } else if !there.is_file() {
         ("not a regular file", "choose another name")
-    } else if options.overwrite {
+    } else if options.force {
         return Ok(());
     } else {
         return Err(already_there(target));
@@ -319,7 +319,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.tar");
         fs::write(&path, "old").unwrap();
-        let options = options().with_overwrite(true);
+        let options = options().with_force(true);
         drop(OutputFile::create(&path, &options).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         let output = OutputFile::create(&path, &options).unwrap();
@@ -359,19 +359,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::os::unix::fs::symlink("nowhere", at("link")).unwrap();
-        let overwrite = options().with_overwrite(true);
+        let replacing = options().with_force(true);
         for path in [at("link"), at("new/"), at("."), at(".."), dir.path().to_path_buf()] {
-            let error = OutputFile::create(&path, &overwrite).unwrap_err();
+            let error = OutputFile::create(&path, &replacing).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}", path.display());
             assert_eq!(error.hints().count(), 1);
         }
-        let error = OutputFile::create("/dev/null", &overwrite).unwrap_err();
+        let error = OutputFile::create("/dev/null", &replacing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        let error = OutputFile::create(at("missing/out"), &overwrite).unwrap_err();
+        let error = OutputFile::create(at("missing/out"), &replacing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.hints().next().unwrap().contains("directory"));
         fs::write(at("file"), "").unwrap();
-        let error = OutputFile::create(at("file/out"), &overwrite).unwrap_err();
+        let error = OutputFile::create(at("file/out"), &replacing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
     }
 

@@ -26,7 +26,7 @@ use crate::{Context, Result};
 ///
 /// impl Sink for Listing {
 ///     fn write(&mut self, tree: &Tree, ctx: &Context) -> Result<Written> {
-///         let mut written = Written::default();
+///         let mut entries = 0;
 ///         for entry in tree.entries() {
 ///             ctx.check()?;
 ///             let entry = entry?;
@@ -36,24 +36,17 @@ use crate::{Context, Result};
 ///             };
 ///             let path = String::from_utf8_lossy(&entry.path);
 ///             self.0.push_str(&format!("{path} {size}\n"));
-///             written.entries += 1;
+///             entries += 1;
 ///         }
-///         written.bytes = self.0.len() as u64;
-///         Ok(written)
+///         Ok(Written::new(entries, self.0.len() as u64))
 ///     }
 /// }
 ///
-/// # use flock_core::rootfs::{InjectedFile, Layer};
+/// # use flock_core::rootfs::{InjectedFile, SourceIndex};
 /// # fn main() -> Result<()> {
 /// let ctx = Context::new();
-/// let mut tree = Tree::new(Layer::from_bytes("empty", vec![0u8; 1024], &ctx)?, &ctx)?;
-/// tree.inject(InjectedFile {
-///     path: "/etc/hostname".to_owned(),
-///     content: b"web\n".to_vec(),
-///     mode: 0o644,
-///     uid: 0,
-///     gid: 0,
-/// })?;
+/// let mut tree = Tree::new(SourceIndex::from_bytes("empty", vec![0u8; 1024], &ctx)?, &ctx)?;
+/// tree.inject(InjectedFile::new("/etc/hostname", "web\n"))?;
 /// let mut listing = Listing(String::new());
 /// listing.write(&tree, &ctx)?;
 /// assert_eq!(listing.0, "etc 0\netc/hostname 4\n");
@@ -73,9 +66,18 @@ pub trait Sink {
 
 /// What a sink wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[non_exhaustive]
 pub struct Written {
     /// Entries, hard links included.
     pub entries: u64,
     /// Bytes handed to the output.
     pub bytes: u64,
+}
+
+impl Written {
+    /// That many entries and bytes.
+    #[must_use]
+    pub fn new(entries: u64, bytes: u64) -> Self {
+        Self { entries, bytes }
+    }
 }

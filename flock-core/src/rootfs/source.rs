@@ -64,6 +64,7 @@ impl OpenOptions {
 
 /// A source, decompressed: a regular file, to be read at any offset.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct PlainFile {
     /// The file; where its own position is does not matter.
     pub file: File,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use self::output::{Output, Range, Writer};
 use super::entry::{Entry, EntryKind, ExtentSource};
-use super::index::Layer;
+use super::index::SourceIndex;
 use super::name;
 use super::sink::{Sink, Written};
 use super::tar::{BLOCK, Segment, Spec, write_header};
@@ -42,20 +42,20 @@ const SMALL: u64 = 64 << 10;
 /// use std::fs::File;
 /// use std::path::Path;
 ///
-/// use flock_core::rootfs::{Layer, ReplaceOptions, Sink, TarSink, Tree};
+/// use flock_core::rootfs::{SourceIndex, ReplaceOptions, Sink, TarSink, Tree};
 /// use flock_core::{Context, Error, Result};
 ///
 /// fn main() -> Result<()> {
 ///     let ctx = Context::new();
 ///     let open = |path: &Path| File::open(path).map_err(|error| Error::io("open", path, error));
 ///     let base = Path::new("debian.tar");
-///     let mut tree = Tree::new(Layer::from_tar(base, open(base)?, &ctx)?, &ctx)?;
-///     let site = Layer::from_directory(Path::new("site"), &ctx)?;
+///     let mut tree = Tree::new(SourceIndex::from_tar(base, open(base)?, &ctx)?, &ctx)?;
+///     let site = SourceIndex::from_directory(Path::new("site"), &ctx)?;
 ///     tree.replace("/var/www/html", site, &ReplaceOptions::default(), &ctx)?;
 ///
 ///     let output = Path::new("web.tar");
 ///     let file = File::create(output).map_err(|error| Error::io("create", output, error))?;
-///     let written = TarSink::to_file(file).named(output).write(&tree, &ctx)?;
+///     let written = TarSink::to_file(file).with_name(output).write(&tree, &ctx)?;
 ///     assert!(written.entries > 0);
 ///     Ok(())
 /// }
@@ -84,7 +84,7 @@ impl<W: Write> TarSink<W> {
 
     /// Sets what the output is called in messages.
     #[must_use]
-    pub fn named(mut self, path: &Path) -> Self {
+    pub fn with_name(mut self, path: &Path) -> Self {
         self.name = path.display().to_string();
         self
     }
@@ -145,7 +145,7 @@ fn write_archive<O: Output>(tree: &Tree, ctx: &Context, output: &mut O) -> Resul
 
 /// A stretch of a layer that is to be copied.
 struct Pending<'t> {
-    layer: &'t Layer,
+    layer: &'t SourceIndex,
     layer_id: u16,
     start: u64,
     length: u64,
@@ -170,7 +170,13 @@ impl<'t, O: Output> Archive<'t, O> {
     }
 
     /// Copies blocks of a layer as they are.
-    fn raw(&mut self, layer: &'t Layer, layer_id: u16, start: u64, length: u64) -> Result<()> {
+    fn raw(
+        &mut self,
+        layer: &'t SourceIndex,
+        layer_id: u16,
+        start: u64,
+        length: u64,
+    ) -> Result<()> {
         match &mut self.pending {
             Some(range) if range.layer_id == layer_id && range.start + range.length == start => {
                 range.length += length;

@@ -178,7 +178,7 @@ pub(super) async fn again(
 
 pub(super) fn fenced(transaction: Transaction, fence: Option<&Lease>) -> Transaction {
     match fence {
-        Some(lease) => transaction.fenced(lease),
+        Some(lease) => transaction.with_fence(lease),
         None => transaction,
     }
 }

@@ -14,6 +14,7 @@ pub const MAX_TRANSACTION_BYTES: usize = MAX_DOCUMENT;
 
 /// What must be true of a key for a write to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Condition {
     /// Nothing.
     Any,
@@ -35,8 +36,11 @@ impl Condition {
     }
 }
 
-/// What is done with a key.
+/// What is done with a key. A store answers
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) to one that it
+/// does not know, before anything has an effect; so also to a [`Condition`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// The record is made or replaced. Writing an equal value counts as a
     /// change, too.
@@ -104,7 +108,7 @@ impl Transaction {
     /// Demands that the lease is still held when the transaction happens. Of
     /// several calls, the last one counts.
     #[must_use]
-    pub fn fenced(mut self, lease: &Lease) -> Self {
+    pub fn with_fence(mut self, lease: &Lease) -> Self {
         self.fence = Some(lease.clone());
         self
     }

@@ -37,7 +37,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let fetcher = Fetcher::new(options(dir.path()).retries(0));
+        let fetcher = Fetcher::new(options(dir.path()).with_retries(0));
         Self { dir, fetcher }
     }
 

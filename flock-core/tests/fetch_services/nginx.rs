@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use flock_core::fetch::{Fetcher, Source};
+use flock_core::fetch::{Fetcher, Location};
 use flock_core::{Context, ErrorKind};
 use libtest_mimic::Trial;
 
@@ -52,7 +52,7 @@ async fn a_download_is_resumed() {
     let body = noise(40 << 20);
     std::fs::write(dir.path().join("www/base.tar"), &body).unwrap();
     let fetcher = Fetcher::new(options(dir.path()));
-    let source: Source = format!("http://127.0.0.1:{port}/base.tar").parse().unwrap();
+    let source: Location = format!("http://127.0.0.1:{port}/base.tar").parse().unwrap();
     let partial = dir.path().join("cache/partial");
     let received = || {
         let files = std::fs::read_dir(&partial).into_iter().flatten().flatten();
@@ -100,9 +100,9 @@ async fn certificates() {
     let fetch = |name: &str, trusted: bool| {
         let mut options = options(dir.path());
         if trusted {
-            options = options.ca_file(dir.path().join("ca-cert.pem"));
+            options = options.with_ca_file(dir.path().join("ca-cert.pem"));
         }
-        let source: Source = format!("https://{name}:{port}/base.tar").parse().unwrap();
+        let source: Location = format!("https://{name}:{port}/base.tar").parse().unwrap();
         async move { Fetcher::new(options).fetch(&Context::new(), &source, None).await }
     };
     let error = fetch("localhost", false).await.unwrap_err();

@@ -60,8 +60,8 @@ impl Bench {
     }
 
     fn options(&self) -> FetchOptions {
-        let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None };
-        options(self.dir.path()).platform(platform)
+        let platform = Platform::new("linux", "amd64");
+        options(self.dir.path()).with_platform(platform)
     }
 
     async fn pull(&self, name: &str) -> Result<OciImage, Error> {
@@ -195,16 +195,12 @@ async fn an_index() {
         let name = format!("team/shop:{tag}");
         let image = bench.pull(&name).await.unwrap();
         assert_eq!(read(&image.layers[0].path), b"amd64");
-        let arm = Platform {
-            os: "linux".into(),
-            architecture: "arm64".into(),
-            variant: Some("v8".into()),
-        };
+        let arm = Platform::new("linux", "arm64").with_variant("v8");
         let full = format!("oci://127.0.0.1:{}/{name}", bench.port);
-        let image = pull(bench.options().platform(arm), &full).await.unwrap();
+        let image = pull(bench.options().with_platform(arm), &full).await.unwrap();
         assert_eq!(read(&image.layers[0].path), b"arm64");
-        let vax = Platform { os: "linux".into(), architecture: "vax".into(), variant: None };
-        let error = pull(bench.options().platform(vax), &full).await.unwrap_err();
+        let vax = Platform::new("linux", "vax");
+        let error = pull(bench.options().with_platform(vax), &full).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.context_value("platforms"), Some("linux/arm64, linux/amd64"));
     }
@@ -220,7 +216,7 @@ async fn no_network() {
     let again = bench.pull(&name).await.unwrap();
     assert_eq!(first, again);
     bench.pull("team/shop:v1").await.expect("the tag was looked up just now");
-    let old = bench.options().max_age(std::time::Duration::ZERO).retries(0);
+    let old = bench.options().with_max_age(std::time::Duration::ZERO).with_retries(0);
     let full = format!("oci://127.0.0.1:{}/team/shop:v1", bench.port);
     assert_eq!(pull(old, &full).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
@@ -243,19 +239,16 @@ async fn logins() {
         username: "me".into(),
         password: Secret::new(password),
     };
-    let wrong = bench.options().credential(&host, basic("other"));
+    let wrong = bench.options().with_credential(&host, basic("other"));
     assert_eq!(pull(wrong, &name).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     let config = bench.dir.path().join("docker.json");
     let text = json!({"auths": {&host: {"auth": "bWU6aHVzaA=="}}}).to_string();
     std::fs::write(&config, text).unwrap();
-    pull(bench.options().docker_config(Some(config)), &name).await.unwrap();
+    pull(bench.options().with_docker_config(Some(config)), &name).await.unwrap();
     // In a cache of its own, or there would be nothing to ask for.
-    let fresh = options(&bench.dir.path().join("fresh")).platform(Platform {
-        os: "linux".into(),
-        architecture: "amd64".into(),
-        variant: None,
-    });
-    pull(fresh.credential(&host, basic("hush")), &name).await.unwrap();
+    let fresh =
+        options(&bench.dir.path().join("fresh")).with_platform(Platform::new("linux", "amd64"));
+    pull(fresh.with_credential(&host, basic("hush")), &name).await.unwrap();
 }
 
 async fn through_a_bad_line() {
@@ -282,9 +275,10 @@ async fn through_a_bad_line() {
             forward(&upstream, &request.path)
         })
     };
-    let platform = Platform { os: "linux".into(), architecture: "amd64".into(), variant: None };
+    let platform = Platform::new("linux", "amd64");
     let good = line(false);
-    let options_in = |name: &str| options(&bench.dir.path().join(name)).platform(platform.clone());
+    let options_in =
+        |name: &str| options(&bench.dir.path().join(name)).with_platform(platform.clone());
     let image = pull(options_in("good"), &format!("oci://{}/team/shop:v1", good.address)).await;
     assert!(read(&image.unwrap().layers[0].path) == body);
     assert!(good.requests().iter().any(|request| request.from() == Some(100_000)));
@@ -342,7 +336,7 @@ async fn tokens() {
     address.set(server.address.clone()).unwrap();
     let name = format!("oci://{}/team/shop:v1", server.address);
     let login = Credential::Basic { username: "me".into(), password: Secret::new("hush") };
-    let with_login = bench.options().credential(&server.address, login);
+    let with_login = bench.options().with_credential(&server.address, login);
     let image = pull(with_login, &name).await.unwrap();
     assert_eq!(read(&image.layers[0].path), b"layer");
     let asked = server.requests().iter().filter(|r| r.path.starts_with("/token")).count();
@@ -369,6 +363,6 @@ async fn errors() {
     let old = Server::start(|_| Reply::new("200 OK", &[], br#"{"schemaVersion": 1}"#));
     let error = pull(bench.options(), &format!("oci://{}/x", old.address)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    let error = pull(bench.options().retries(0), "oci://127.0.0.1:1/x").await.unwrap_err();
+    let error = pull(bench.options().with_retries(0), "oci://127.0.0.1:1/x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

@@ -150,8 +150,8 @@ pub(crate) fn checksum(bytes: &[u8]) -> Checksum {
 /// Options that do not wait long and know no proxy or login of this machine.
 pub(crate) fn options(dir: &std::path::Path) -> FetchOptions {
     FetchOptions::new(Cache::at(dir.join("cache")))
-        .proxy(flock_core::fetch::ProxyChoice::Direct)
-        .docker_config(None)
-        .retry_delay(Duration::from_millis(2))
-        .read_timeout(Duration::from_millis(600))
+        .with_proxy(flock_core::fetch::ProxyChoice::Direct)
+        .with_docker_config(None)
+        .with_retry_delay(Duration::from_millis(2))
+        .with_read_timeout(Duration::from_millis(600))
 }

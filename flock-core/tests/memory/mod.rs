@@ -75,9 +75,13 @@ pub(crate) async fn volume_subject<T: VolumeDriver + 'static>(
         .with_data(backend))
 }
 
-pub(crate) fn volume_profile(backend: &MemoryBackend) -> volume_driver::Profile {
+pub(crate) fn volume_options(backend: &MemoryBackend) -> volume_driver::SuiteOptions {
     let capabilities = VolumeDriver::capabilities(backend);
-    volume_driver::Profile::new(capabilities).nodes(2).foreign().faults().data()
+    volume_driver::SuiteOptions::new(capabilities)
+        .with_nodes(2)
+        .with_foreign()
+        .with_faults()
+        .with_data()
 }
 
 pub(crate) async fn node_subject<T: Provisioner + 'static>(
@@ -93,8 +97,11 @@ pub(crate) async fn node_subject<T: Provisioner + 'static>(
         .with_volumes(Arc::new(with_retry(backend))))
 }
 
-pub(crate) fn node_profile(backend: &MemoryBackend) -> provisioner::Profile {
-    provisioner::Profile::new(Provisioner::capabilities(backend)).foreign().faults().volumes()
+pub(crate) fn node_options(backend: &MemoryBackend) -> provisioner::SuiteOptions {
+    provisioner::SuiteOptions::new(Provisioner::capabilities(backend))
+        .with_foreign()
+        .with_faults()
+        .with_volumes()
 }
 
 pub(crate) async fn image_subject<T: ImageBuilder + 'static>(
@@ -112,10 +119,14 @@ pub(crate) async fn image_subject<T: ImageBuilder + 'static>(
         .with_foreign(Arc::new(layer(other)), "other")
         .with_faults(backend.faults().clone())
         .with_nodes(Arc::new(with_retry(backend)))
-        .holding(sources))
+        .with_held(sources))
 }
 
-pub(crate) fn image_profile(backend: &MemoryBackend) -> image_builder::Profile {
+pub(crate) fn image_options(backend: &MemoryBackend) -> image_builder::SuiteOptions {
     let capabilities = ImageBuilder::capabilities(backend);
-    image_builder::Profile::new(capabilities).foreign().faults().nodes().broken()
+    image_builder::SuiteOptions::new(capabilities)
+        .with_foreign()
+        .with_faults()
+        .with_nodes()
+        .with_broken()
 }

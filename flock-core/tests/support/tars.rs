@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use flock_core::Context;
-use flock_core::rootfs::{Layer, Sink as _, TarSink, Tree};
+use flock_core::rootfs::{Sink as _, SourceIndex, TarSink, Tree};
 
 /// Builds a tar.
 #[derive(Clone, Default)]
@@ -97,7 +97,7 @@ impl Tar {
         self.0
     }
 
-    pub(crate) fn layer(self) -> Layer {
+    pub(crate) fn layer(self) -> SourceIndex {
         layer(&self.end()).unwrap()
     }
 
@@ -106,8 +106,8 @@ impl Tar {
     }
 }
 
-pub(crate) fn layer(bytes: &[u8]) -> flock_core::Result<Layer> {
-    Layer::from_bytes("test.tar", bytes, &Context::new())
+pub(crate) fn layer(bytes: &[u8]) -> flock_core::Result<SourceIndex> {
+    SourceIndex::from_bytes("test.tar", bytes, &Context::new())
 }
 
 /// The tar that a tree gives.

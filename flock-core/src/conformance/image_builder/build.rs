@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::subject::expect_one_made;
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some};
-use super::{Profile, Subject, unless};
+use super::{Subject, SuiteOptions, unless};
 use crate::image_builder::{
     ApplianceFormat, ImageBuilderExt, ImageSource, ImageSpec, ImageStatus, SourceKind,
 };
@@ -13,7 +13,10 @@ use crate::{Context, ErrorKind, ImageId, ListFilter, Owner, RequestId};
 
 type S = Arc<Subject>;
 
-pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile) -> SuiteOn<F> {
+pub(super) fn cases<F: Fixture<Subject = Subject>>(
+    on: SuiteOn<F>,
+    why: &SuiteOptions,
+) -> SuiteOn<F> {
     let can = &why.capabilities;
     let foreign = unless(why.foreign, "no second namespace");
     let broken = unless(why.broken, "no source that cannot be built");
@@ -54,7 +57,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile
 /// it is refused.
 fn unsupported_sources<F: Fixture<Subject = Subject>>(
     mut on: SuiteOn<F>,
-    why: &Profile,
+    why: &SuiteOptions,
 ) -> SuiteOn<F> {
     use ApplianceFormat::{Qcow2, Raw, Tar, Vhd};
     let path = || std::path::PathBuf::from("/nonexistent/source");

@@ -8,13 +8,16 @@ use super::super::subject::{
     with_deadline,
 };
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
-use super::{Profile, Subject, unless};
+use super::{Subject, SuiteOptions, unless};
 use crate::image_builder::ImageStatus;
 use crate::{Context, ErrorKind, Operation};
 
 type S = Arc<Subject>;
 
-pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile) -> SuiteOn<F> {
+pub(super) fn cases<F: Fixture<Subject = Subject>>(
+    on: SuiteOn<F>,
+    why: &SuiteOptions,
+) -> SuiteOn<F> {
     let faults = unless(why.faults, "no fault injection");
     on.case("ended_context_has_no_effect", ended_context_has_no_effect)
         .case("cancelled_build_is_finished_by_the_next", cancelled_build)

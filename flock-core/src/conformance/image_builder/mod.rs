@@ -7,7 +7,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Failure, Faults, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some};
+use super::{
+    Failure, FaultInjector, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some,
+};
 use crate::image_builder::{
     Image, ImageBuilder, ImageCapabilities, ImageSource, ImageSpec, ImageStatus,
 };
@@ -16,12 +18,12 @@ use crate::{Context, ImageId, ListFilter, Owner, Provisioner, RequestId, Result}
 /// What a fixture's subjects offer, which decides the cases that can run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Profile {
+pub struct SuiteOptions {
     /// What the builder can do.
     pub capabilities: ImageCapabilities,
     /// There is a builder in a second namespace.
     pub foreign: bool,
-    /// Faults can be injected.
+    /// FaultInjector can be injected.
     pub faults: bool,
     /// There is a provisioner that deploys the images.
     pub nodes: bool,
@@ -29,7 +31,7 @@ pub struct Profile {
     pub broken: bool,
 }
 
-impl Profile {
+impl SuiteOptions {
     /// A builder with these capabilities and nothing beside it.
     #[must_use]
     pub fn new(capabilities: ImageCapabilities) -> Self {
@@ -38,28 +40,28 @@ impl Profile {
 
     /// Subjects have a builder in a second namespace.
     #[must_use]
-    pub fn foreign(mut self) -> Self {
+    pub fn with_foreign(mut self) -> Self {
         self.foreign = true;
         self
     }
 
     /// Subjects have faults that can be injected.
     #[must_use]
-    pub fn faults(mut self) -> Self {
+    pub fn with_faults(mut self) -> Self {
         self.faults = true;
         self
     }
 
     /// Subjects have a provisioner that deploys the images.
     #[must_use]
-    pub fn nodes(mut self) -> Self {
+    pub fn with_nodes(mut self) -> Self {
         self.nodes = true;
         self
     }
 
     /// Subjects have a source that cannot be built.
     #[must_use]
-    pub fn broken(mut self) -> Self {
+    pub fn with_broken(mut self) -> Self {
         self.broken = true;
         self
     }
@@ -83,8 +85,8 @@ pub struct Subject {
     pub broken: Option<ImageSource>,
     /// A builder for the same backend in another namespace, and that.
     pub foreign: Option<(Arc<dyn ImageBuilder>, String)>,
-    /// Faults beneath the builder.
-    pub faults: Option<Arc<dyn Faults>>,
+    /// FaultInjector beneath the builder.
+    pub faults: Option<Arc<dyn FaultInjector>>,
     /// A provisioner that deploys the images.
     pub nodes: Option<Arc<dyn Provisioner>>,
     held: Option<Arc<dyn Any + Send + Sync>>,
@@ -144,7 +146,7 @@ impl Subject {
 
     /// Adds faults beneath the builder.
     #[must_use]
-    pub fn with_faults(mut self, faults: impl Faults) -> Self {
+    pub fn with_faults(mut self, faults: impl FaultInjector) -> Self {
         self.faults = Some(Arc::new(faults));
         self
     }
@@ -159,7 +161,7 @@ impl Subject {
     /// Keeps something alive as long as the subject, for example the
     /// temporary directory with its sources.
     #[must_use]
-    pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
+    pub fn with_held(mut self, held: impl Send + Sync + 'static) -> Self {
         self.held = Some(Arc::new(held));
         self
     }
@@ -194,7 +196,7 @@ impl Subject {
         Ok((&*foreign.0, Owner::new(&foreign.1, "app", RequestId::random())))
     }
 
-    fn faults(&self) -> Result<&dyn Faults, Failure> {
+    fn faults(&self) -> Result<&dyn FaultInjector, Failure> {
         Ok(&**expect_some(self.faults.as_ref(), "the subject's faults")?)
     }
 
@@ -229,15 +231,15 @@ fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
 
 /// The suite `image::<name>`.
 ///
-/// `profile` says what the fixture's subjects offer: it decides which cases
+/// `options` says what the fixture's subjects offer: it decides which cases
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, options: &SuiteOptions, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on: SuiteOn<F> = Suite::new(format!("image::{name}")).on(fixture);
-    let on = build::cases(on, profile);
-    interrupted::cases(on, profile).done()
+    let on = build::cases(on, options);
+    interrupted::cases(on, options).done()
 }

@@ -6,7 +6,7 @@ use super::super::subject::expect_one_made;
 use super::super::{
     Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
 };
-use super::{Profile, Subject, unless};
+use super::{Subject, SuiteOptions, unless};
 use crate::provisioner::{
     DeploySpec, Deployment, Mount, MountSource, NodeStatus, PortMapping, Resources,
 };
@@ -16,7 +16,10 @@ type S = Arc<Subject>;
 /// Puts something into a spec that may be excluded.
 type Ask = fn(&mut DeploySpec);
 
-pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile) -> SuiteOn<F> {
+pub(super) fn cases<F: Fixture<Subject = Subject>>(
+    on: SuiteOn<F>,
+    why: &SuiteOptions,
+) -> SuiteOn<F> {
     let can = &why.capabilities;
     let several = unless(can.max_nodes.is_none_or(|max| max >= 3), "deploys fewer than three");
     let ports = unless(can.ports, "nodes have no port mappings");

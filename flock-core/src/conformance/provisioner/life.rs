@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some};
-use super::{Profile, Subject, unless};
+use super::{Subject, SuiteOptions, unless};
 use crate::provisioner::{NodeStatus, ProvisionerExt, StopOptions};
 use crate::volume_driver::{AttachOptions, VolumeSpec};
 use crate::{Context, ErrorKind, ListFilter};
 
 type S = Arc<Subject>;
 
-pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile) -> SuiteOn<F> {
+pub(super) fn cases<F: Fixture<Subject = Subject>>(
+    on: SuiteOn<F>,
+    why: &SuiteOptions,
+) -> SuiteOn<F> {
     let stops = unless(why.capabilities.stop_start, "nodes cannot be stopped");
     let foreign = unless(why.foreign, "no second namespace");
     let volumes = unless(why.volumes, "no volume driver");
@@ -42,7 +45,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Profile
 
 /// Stops at once: what runs in the node does not matter here.
 fn at_once() -> StopOptions {
-    StopOptions::with_grace(Duration::ZERO)
+    StopOptions::default().with_grace(Duration::ZERO)
 }
 
 async fn list_of_nothing_is_empty(s: S) -> Outcome {
@@ -63,7 +66,7 @@ async fn list_keeps_to_its_filter(s: S) -> Outcome {
         (ListFilter::app("app"), vec!["a", "b"]),
         (ListFilter::app("ap"), vec![]),
         (ListFilter::request(&specs[1].owner), vec!["b"]),
-        (ListFilter::all().partial(), vec!["a", "b", "c"]),
+        (ListFilter::all().with_partial(true), vec!["a", "b", "c"]),
     ];
     for (filter, wanted) in filters {
         let found = s.provisioner.list(&Context::new(), &filter).await?;

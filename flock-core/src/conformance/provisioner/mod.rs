@@ -7,7 +7,9 @@ mod life;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Failure, Faults, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some};
+use super::{
+    Failure, FaultInjector, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some,
+};
 use crate::provisioner::{
     DeploySpec, Deployment, Node, NodeStatus, Provisioner, ProvisionerCapabilities,
 };
@@ -16,18 +18,18 @@ use crate::{Context, ImageId, ListFilter, NodeId, Owner, RequestId, Result, Volu
 /// What a fixture's subjects offer, which decides the cases that can run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Profile {
+pub struct SuiteOptions {
     /// What the provisioner can do.
     pub capabilities: ProvisionerCapabilities,
     /// There is a provisioner in a second namespace.
     pub foreign: bool,
-    /// Faults can be injected.
+    /// FaultInjector can be injected.
     pub faults: bool,
     /// There is a volume driver whose volumes can be attached to the nodes.
     pub volumes: bool,
 }
 
-impl Profile {
+impl SuiteOptions {
     /// A provisioner with these capabilities and nothing beside it.
     #[must_use]
     pub fn new(capabilities: ProvisionerCapabilities) -> Self {
@@ -36,21 +38,21 @@ impl Profile {
 
     /// Subjects have a provisioner in a second namespace.
     #[must_use]
-    pub fn foreign(mut self) -> Self {
+    pub fn with_foreign(mut self) -> Self {
         self.foreign = true;
         self
     }
 
     /// Subjects have faults that can be injected.
     #[must_use]
-    pub fn faults(mut self) -> Self {
+    pub fn with_faults(mut self) -> Self {
         self.faults = true;
         self
     }
 
     /// Subjects have a volume driver.
     #[must_use]
-    pub fn volumes(mut self) -> Self {
+    pub fn with_volumes(mut self) -> Self {
         self.volumes = true;
         self
     }
@@ -75,8 +77,8 @@ pub struct Subject {
     /// A provisioner of the same backend in another namespace, with that and
     /// an image it can deploy.
     pub foreign: Option<(Arc<dyn Provisioner>, String, ImageId)>,
-    /// Faults beneath the provisioner.
-    pub faults: Option<Arc<dyn Faults>>,
+    /// FaultInjector beneath the provisioner.
+    pub faults: Option<Arc<dyn FaultInjector>>,
     /// A driver whose volumes can be attached to the nodes.
     pub volumes: Option<Arc<dyn VolumeDriver>>,
     adjust: Option<Adjust>,
@@ -130,7 +132,7 @@ impl Subject {
 
     /// Adds faults beneath the provisioner.
     #[must_use]
-    pub fn with_faults(mut self, faults: impl Faults) -> Self {
+    pub fn with_faults(mut self, faults: impl FaultInjector) -> Self {
         self.faults = Some(Arc::new(faults));
         self
     }
@@ -145,7 +147,7 @@ impl Subject {
     /// Completes every spec with what the backend cannot do without: a size,
     /// options.
     #[must_use]
-    pub fn adjusting(mut self, adjust: impl Fn(&mut DeploySpec) + Send + Sync + 'static) -> Self {
+    pub fn with_adjust(mut self, adjust: impl Fn(&mut DeploySpec) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
         self
     }
@@ -198,7 +200,7 @@ impl Subject {
         Ok((&*foreign.0, Owner::new(&foreign.1, "app", RequestId::random()), &foreign.2))
     }
 
-    fn faults(&self) -> Result<&dyn Faults, Failure> {
+    fn faults(&self) -> Result<&dyn FaultInjector, Failure> {
         Ok(&**expect_some(self.faults.as_ref(), "the subject's faults")?)
     }
 
@@ -231,16 +233,16 @@ fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
 
 /// The suite `node::<name>`.
 ///
-/// `profile` says what the fixture's subjects offer: it decides which cases
+/// `options` says what the fixture's subjects offer: it decides which cases
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, options: &SuiteOptions, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on: SuiteOn<F> = Suite::new(format!("node::{name}")).on(fixture);
-    let on = deploy::cases(on, profile);
-    let on = life::cases(on, profile);
-    interrupted::cases(on, profile).done()
+    let on = deploy::cases(on, options);
+    let on = life::cases(on, options);
+    interrupted::cases(on, options).done()
 }

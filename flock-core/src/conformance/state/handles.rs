@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cases, Options, Subject, doc, key, prefix};
+use super::{Cases, Subject, SuiteOptions, doc, key, prefix};
 use crate::Context;
 use crate::ErrorKind::Conflict;
 use crate::conformance::{Outcome, ensure, expect_eq, expect_err, expect_some};
 use crate::state::{Condition, Prefix, StateStoreExt, Transaction};
 
-pub(super) fn cases(cases: Cases, options: &Options) -> Cases {
-    let once = (!options.reopens).then_some("it cannot be opened again");
+pub(super) fn cases(cases: Cases, options: &SuiteOptions) -> Cases {
+    let once = (!options.reopening).then_some("it cannot be opened again");
     cases
         .case_unless(once, "a_store_opened_again_has_its_records", records)
         .case_unless(once, "a_store_opened_again_has_its_history", history)
@@ -84,7 +84,7 @@ async fn leases(s: Arc<Subject>) -> Outcome {
     let lease = expect_some(s.store.acquire(&s.ctx, &name, "one", s.long()).await?, "lease")?;
     expect_eq(other.acquire(&s.ctx, &name, "two", s.long()).await?, None, "acquire by another")?;
     // Whoever has the lease may use it through any opening of the store.
-    let put = Transaction::new().put(key("a")?, doc(1)?, Condition::Any).fenced(&lease);
+    let put = Transaction::new().put(key("a")?, doc(1)?, Condition::Any).with_fence(&lease);
     other.commit(&s.ctx, &put).await?;
     let lease = other.renew(&s.ctx, &lease, s.short()).await?;
     s.until_free(&name).await?;

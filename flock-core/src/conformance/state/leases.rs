@@ -51,7 +51,7 @@ fn ensure_lost(error: &Error, lease: &Lease) -> Outcome {
 
 async fn write_fenced(s: &Subject, lease: &Lease) -> Result<()> {
     let put = Transaction::new().put(key("fenced")?, doc(&lease.holder)?, Condition::Any);
-    s.store.commit(&s.ctx, &put.fenced(lease)).await.map(drop)
+    s.store.commit(&s.ctx, &put.with_fence(lease)).await.map(drop)
 }
 
 async fn one_holder(s: Arc<Subject>) -> Outcome {
@@ -185,7 +185,7 @@ async fn fenced(s: Arc<Subject>) -> Outcome {
     let before = s.store.get(&s.ctx, &key("fenced")?).await?;
     let late = write_fenced(&s, &lease).await;
     ensure_lost(&expect_err(late, Conflict, "a fenced write after release")?, &lease)?;
-    let empty = Transaction::new().fenced(&lease);
+    let empty = Transaction::new().with_fence(&lease);
     let late = s.store.commit(&s.ctx, &empty).await;
     ensure_lost(&expect_err(late, Conflict, "a fenced transaction without writes")?, &lease)?;
     expect_eq(s.store.get(&s.ctx, &key("fenced")?).await?, before, "the record")

@@ -24,10 +24,10 @@ use crate::{Context, Result};
 /// What the suite must know about a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Options {
+pub struct SuiteOptions {
     /// Whether a store can be opened again, while it is open or later, and
     /// has the same records then. False by default.
-    pub reopens: bool,
+    pub reopening: bool,
     /// How many changes the stores under test keep for watches, where that
     /// can be set; make it a small number. `None`, the default, leaves out the
     /// case that needs a store to forget.
@@ -38,17 +38,17 @@ pub struct Options {
     pub shortest_lease: Duration,
 }
 
-impl Default for Options {
+impl Default for SuiteOptions {
     fn default() -> Self {
-        Self { reopens: false, history: None, shortest_lease: Duration::from_millis(600) }
+        Self { reopening: false, history: None, shortest_lease: Duration::from_millis(600) }
     }
 }
 
-impl Options {
+impl SuiteOptions {
     /// The stores can be opened again.
     #[must_use]
-    pub fn reopening(mut self) -> Self {
-        self.reopens = true;
+    pub fn with_reopening(mut self) -> Self {
+        self.reopening = true;
         self
     }
 
@@ -73,7 +73,7 @@ type Open = Arc<dyn Fn(String) -> Opening + Send + Sync>;
 /// The store that a case runs on, and how to open it once more.
 pub(super) struct Subject {
     store: Arc<dyn StateStore>,
-    options: Options,
+    options: SuiteOptions,
     name: String,
     open: Open,
     ctx: Context,
@@ -107,7 +107,7 @@ impl Subject {
 }
 
 struct Stores {
-    options: Options,
+    options: SuiteOptions,
     open: Open,
 }
 
@@ -137,20 +137,20 @@ impl Fixture for Stores {
 ///
 /// `open` opens the store of that name, which is a fresh one in every case:
 /// another name is a store that has nothing to do with it; the same name is
-/// the same store again, which is only asked for with [`Options::reopens`].
+/// the same store again, which is only asked for with [`SuiteOptions::reopening`].
 ///
 /// ```no_run
 /// use std::process::ExitCode;
 /// use std::sync::Arc;
-/// use flock_core::conformance::{self, state::Options};
+/// use flock_core::conformance::{self, state::SuiteOptions};
 /// use flock_core::state::{MemoryStore, StateStore};
 ///
 /// fn main() -> ExitCode {
 ///     let open = |_name| async { Ok(Arc::new(MemoryStore::new()) as Arc<dyn StateStore>) };
-///     conformance::main([conformance::state::suite("memory", Options::default(), open)])
+///     conformance::main([conformance::state::suite("memory", SuiteOptions::default(), open)])
 /// }
 /// ```
-pub fn suite<F, Opened>(name: &str, options: Options, open: F) -> Suite
+pub fn suite<F, Opened>(name: &str, options: SuiteOptions, open: F) -> Suite
 where
     F: Fn(String) -> Opened + Send + Sync + 'static,
     Opened: Future<Output = Result<Arc<dyn StateStore>>> + Send + 'static,

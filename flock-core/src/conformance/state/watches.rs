@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cases, Options, Subject, doc, key, prefix};
+use super::{Cases, Subject, SuiteOptions, doc, key, prefix};
 use crate::ErrorKind::{Cancelled, NotFound, Timeout};
 use crate::conformance::{Failure, Outcome, ensure, expect_eq, expect_err};
 use crate::state::{
@@ -11,7 +11,7 @@ use crate::state::{
 };
 use crate::{Context, Result};
 
-pub(super) fn cases(cases: Cases, options: &Options) -> Cases {
+pub(super) fn cases(cases: Cases, options: &SuiteOptions) -> Cases {
     cases
         .case("a_watch_sees_every_change_in_order", in_order)
         .case("a_watch_can_start_in_the_past", from_revision)

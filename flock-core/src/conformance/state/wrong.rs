@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Options, suite};
+use super::{SuiteOptions, suite};
 use crate::state::{
     Action, Changes, Condition, Event, EventSource, FencingToken, Key, Lease, LeaseInfo, Listing,
     MemoryStore, Prefix, Record, Revision, StateStore, Transaction, Watch,
@@ -78,7 +78,7 @@ impl StateStore for Wrong {
             }
         }
         if let Some(lease) = transaction.fence().filter(|_| self.fault != Fault::IgnoresFences) {
-            changed = changed.fenced(lease);
+            changed = changed.with_fence(lease);
         }
         self.store.commit(ctx, &changed).await
     }
@@ -164,7 +164,7 @@ impl EventSource for WrongWatch {
 
 /// Runs the one case on a store with that fault.
 async fn notices(fault: Fault, case: &str) -> bool {
-    let options = Options::default().with_shortest_lease(Duration::from_millis(100));
+    let options = SuiteOptions::default().with_shortest_lease(Duration::from_millis(100));
     let suite = suite("wrong", options, move |_name| async move {
         let store = MemoryStore::new();
         Ok(Arc::new(Wrong { store, fault }) as Arc<dyn StateStore>)

@@ -10,7 +10,7 @@ use crate::{Context, ErrorKind};
 type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
-    let can = &why.profile.capabilities;
+    let can = &why.options.capabilities;
     let (one, two) = (why.nodes(1), why.nodes(2));
     let single = two.or(can.attach_many.then_some("attaches to many nodes"));
     let many = two.or(Reasons::unless(can.attach_many, "attaches to one node only"));
@@ -159,7 +159,7 @@ async fn attach_many_shows_every_node(s: S) -> Outcome {
 
 async fn take_over_moves_it(s: S) -> Outcome {
     let (volume, from, to) = (s.create("data").await?, s.node()?, s.other_node()?);
-    let options = AttachOptions::default().take_over();
+    let options = AttachOptions::default().with_take_over(true);
     let free = s.driver.attach(&Context::new(), &volume.id, from, &options).await?;
     expect_eq(&free.node, from, "the node that takes a free volume")?;
     s.driver.attach(&Context::new(), &volume.id, to, &options).await?;
@@ -167,7 +167,8 @@ async fn take_over_moves_it(s: S) -> Outcome {
 }
 
 async fn read_only_shows(s: S) -> Outcome {
-    let (volume, options) = (s.create("data").await?, AttachOptions::default().read_only());
+    let (volume, options) =
+        (s.create("data").await?, AttachOptions::default().with_read_only(true));
     let attached = s.driver.attach(&Context::new(), &volume.id, s.node()?, &options).await?;
     ensure(attached.read_only, "the attachment is not for reading only")?;
     let found = s.get(&volume).await?.attachments.pop();
@@ -177,7 +178,7 @@ async fn read_only_shows(s: S) -> Outcome {
 async fn other_mode_is_a_conflict(s: S) -> Outcome {
     let (volume, node) = (s.create("data").await?, s.node()?);
     s.attach(&volume, node).await?;
-    let options = AttachOptions::default().read_only();
+    let options = AttachOptions::default().with_read_only(true);
     let refused = s.driver.attach(&Context::new(), &volume.id, node, &options).await;
     expect_err(refused, ErrorKind::Conflict, "attach in the other mode")?;
     let attachments = s.get(&volume).await?.attachments;
@@ -185,11 +186,11 @@ async fn other_mode_is_a_conflict(s: S) -> Outcome {
 }
 
 async fn take_over_is_unsupported(s: S) -> Outcome {
-    refused_without_effect(&s, AttachOptions::default().take_over()).await
+    refused_without_effect(&s, AttachOptions::default().with_take_over(true)).await
 }
 
 async fn read_only_is_unsupported(s: S) -> Outcome {
-    refused_without_effect(&s, AttachOptions::default().read_only()).await
+    refused_without_effect(&s, AttachOptions::default().with_read_only(true)).await
 }
 
 async fn refused_without_effect(s: &Subject, options: AttachOptions) -> Outcome {

@@ -10,7 +10,7 @@ use crate::volume_driver::AttachOptions;
 type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
-    let can = &why.profile.capabilities;
+    let can = &why.options.capabilities;
     let data = why.data();
     let two = data.or(why.nodes(2));
     let over = two
@@ -52,7 +52,7 @@ async fn data_survives_take_over(s: S) -> Outcome {
     let (volume, from, to) = (s.create("data").await?, s.node()?, s.other_node()?);
     s.attach(&volume, from).await?;
     s.data()?.write(&volume.id, from, b"kept").await?;
-    let options = AttachOptions::default().take_over();
+    let options = AttachOptions::default().with_take_over(true);
     s.driver.attach(&Context::new(), &volume.id, to, &options).await?;
     expect_eq(s.data()?.read(&volume.id, to).await?, b"kept".to_vec(), "data taken over")?;
     let late = s.data()?.write(&volume.id, from, b"late").await;
@@ -80,7 +80,7 @@ async fn data_survives_growing(s: S) -> Outcome {
 
 async fn read_only_cannot_be_written(s: S) -> Outcome {
     let (volume, node) = (s.create("data").await?, s.node()?);
-    let options = AttachOptions::default().read_only();
+    let options = AttachOptions::default().with_read_only(true);
     s.driver.attach(&Context::new(), &volume.id, node, &options).await?;
     let written = s.data()?.write(&volume.id, node, b"x").await;
     ensure(written.is_err(), "a volume attached for reading only was written")

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Failure, Faults, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some};
+use super::{
+    Failure, FaultInjector, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some,
+};
 use crate::volume_driver::{
     AttachOptions, Attachment, Volume, VolumeCapabilities, VolumeDriver, VolumeSpec, VolumeStatus,
 };
@@ -21,20 +23,20 @@ use crate::{Context, ListFilter, NodeId, Owner, RequestId, Result, VolumeId};
 /// What a fixture's subjects offer, which decides the cases that can run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Profile {
+pub struct SuiteOptions {
     /// What the driver can do.
     pub capabilities: VolumeCapabilities,
     /// How many nodes there are to attach to.
     pub nodes: usize,
     /// There is a driver in a second namespace.
     pub foreign: bool,
-    /// Faults can be injected.
+    /// FaultInjector can be injected.
     pub faults: bool,
     /// Data can be written and read.
     pub data: bool,
 }
 
-impl Profile {
+impl SuiteOptions {
     /// A driver with these capabilities and one node to attach to.
     #[must_use]
     pub fn new(capabilities: VolumeCapabilities) -> Self {
@@ -43,28 +45,28 @@ impl Profile {
 
     /// Subjects have this many nodes; two are enough for every case.
     #[must_use]
-    pub fn nodes(mut self, nodes: usize) -> Self {
+    pub fn with_nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
         self
     }
 
     /// Subjects have a driver in a second namespace.
     #[must_use]
-    pub fn foreign(mut self) -> Self {
+    pub fn with_foreign(mut self) -> Self {
         self.foreign = true;
         self
     }
 
     /// Subjects have faults that can be injected.
     #[must_use]
-    pub fn faults(mut self) -> Self {
+    pub fn with_faults(mut self) -> Self {
         self.faults = true;
         self
     }
 
     /// Subjects offer a way to the data.
     #[must_use]
-    pub fn data(mut self) -> Self {
+    pub fn with_data(mut self) -> Self {
         self.data = true;
         self
     }
@@ -86,8 +88,8 @@ pub struct Subject {
     pub unknown_node: NodeId,
     /// A driver for the same backend in another namespace, and that.
     pub foreign: Option<(Arc<dyn VolumeDriver>, String)>,
-    /// Faults beneath the driver.
-    pub faults: Option<Arc<dyn Faults>>,
+    /// FaultInjector beneath the driver.
+    pub faults: Option<Arc<dyn FaultInjector>>,
     /// A way to the data.
     pub data: Option<Arc<dyn Data>>,
 }
@@ -164,7 +166,7 @@ impl Subject {
 
     /// Adds faults beneath the driver.
     #[must_use]
-    pub fn with_faults(mut self, faults: impl Faults) -> Self {
+    pub fn with_faults(mut self, faults: impl FaultInjector) -> Self {
         self.faults = Some(Arc::new(faults));
         self
     }
@@ -232,7 +234,7 @@ impl Subject {
         Ok((&*foreign.0, &foreign.1))
     }
 
-    fn faults(&self) -> Result<&dyn Faults, Failure> {
+    fn faults(&self) -> Result<&dyn FaultInjector, Failure> {
         Ok(&**expect_some(self.faults.as_ref(), "the subject's faults")?)
     }
 
@@ -266,7 +268,7 @@ impl Subject {
 
 /// Why a case cannot run on these subjects.
 struct Reasons {
-    profile: Profile,
+    options: SuiteOptions,
 }
 
 impl Reasons {
@@ -276,34 +278,34 @@ impl Reasons {
 
     fn nodes(&self, needed: usize) -> Option<&'static str> {
         let reason = if needed > 1 { "needs two nodes" } else { "needs a node" };
-        Self::unless(self.profile.nodes >= needed, reason)
+        Self::unless(self.options.nodes >= needed, reason)
     }
 
     fn foreign(&self) -> Option<&'static str> {
-        Self::unless(self.profile.foreign, "no second namespace")
+        Self::unless(self.options.foreign, "no second namespace")
     }
 
     fn faults(&self) -> Option<&'static str> {
-        Self::unless(self.profile.faults, "no fault injection")
+        Self::unless(self.options.faults, "no fault injection")
     }
 
     fn data(&self) -> Option<&'static str> {
-        Self::unless(self.profile.data, "no way to the data").or(self.nodes(1))
+        Self::unless(self.options.data, "no way to the data").or(self.nodes(1))
     }
 }
 
 /// The suite `volume::<name>`.
 ///
-/// `profile` says what the fixture's subjects offer: it decides which cases
+/// `options` says what the fixture's subjects offer: it decides which cases
 /// run, which are shown as ignored with the reason, and which turn into their
 /// counterpart that wants [`ErrorKind::Unsupported`](crate::ErrorKind).
 #[must_use]
-pub fn suite<F>(name: &str, profile: &Profile, fixture: F) -> Suite
+pub fn suite<F>(name: &str, options: &SuiteOptions, fixture: F) -> Suite
 where
     F: Fixture<Subject = Subject>,
 {
     let on = Suite::new(format!("volume::{name}")).on(fixture);
-    let reasons = Reasons { profile: profile.clone() };
+    let reasons = Reasons { options: options.clone() };
     let on: SuiteOn<F> = create::cases(on, &reasons);
     let on = attach::cases(on, &reasons);
     let on = size::cases(on, &reasons);

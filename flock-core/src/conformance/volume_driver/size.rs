@@ -10,7 +10,7 @@ use crate::{Context, ErrorKind};
 type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
-    let can = &why.profile.capabilities;
+    let can = &why.options.capabilities;
     let rounds = Reasons::unless(can.size_unit > 1, "does not round sizes");
     let bounded = Reasons::unless(
         can.max_size.is_some_and(|max| max < u64::MAX),

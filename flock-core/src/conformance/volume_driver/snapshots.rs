@@ -10,7 +10,7 @@ use crate::{Context, ErrorKind, ListFilter, Result, SnapshotId};
 type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
-    let can = &why.profile.capabilities;
+    let can = &why.options.capabilities;
     let able = Reasons::unless(can.snapshots, "volumes have no snapshots");
     let restores = able.or(Reasons::unless(can.restore, "volumes are not made from snapshots"));
     let mut on = on

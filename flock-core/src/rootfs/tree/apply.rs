@@ -6,7 +6,7 @@ use super::nodes::{Given, NodeId};
 use super::walk::{Links, Lost};
 use super::{Inode, Tree, owned, row, split};
 use crate::progress::Level;
-use crate::rootfs::index::{Indexed, Kind, Layer};
+use crate::rootfs::index::{Indexed, Kind, SourceIndex};
 use crate::rootfs::name;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -28,7 +28,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// An entry on its way into the tree.
 struct Arrival<'a> {
-    layer: &'a Layer,
+    layer: &'a SourceIndex,
     layer_id: u16,
     at: u32,
     entry: &'a Indexed,
@@ -61,7 +61,7 @@ impl Tree {
     /// Applies all entries of a layer to the subtree under `root`.
     pub(super) fn apply(
         &mut self,
-        layer: Layer,
+        layer: SourceIndex,
         root: NodeId,
         role: &Role,
         ctx: &Context,
@@ -205,7 +205,7 @@ impl Tree {
 
     /// Hides what the whiteouts of an overlay name, before anything of the
     /// overlay itself is there.
-    fn apply_whiteouts(&mut self, layer: &Layer) -> Result<()> {
+    fn apply_whiteouts(&mut self, layer: &SourceIndex) -> Result<()> {
         for at in 0..layer.len() {
             let entry = layer.entry(at);
             let path = layer.path(entry);
@@ -261,7 +261,7 @@ fn check_application(arrival: &Arrival<'_>, stripped: &mut Stripped) -> Result<(
 }
 
 impl Stripped {
-    fn tell(&self, layer: &Layer, ctx: &Context) {
+    fn tell(&self, layer: &SourceIndex, ctx: &Context) {
         let Some(first) = &self.first else { return };
         let others = match self.count {
             1 => String::new(),

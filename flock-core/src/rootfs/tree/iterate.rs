@@ -6,7 +6,7 @@ use super::nodes::{Given, NodeId};
 use super::{MADE, Tree};
 use crate::Result;
 use crate::rootfs::entry::{Content, Entry, EntryKind, Extent, ExtentSource, Metadata, Mtime};
-use crate::rootfs::index::{CAPABILITY, Kind, Layer};
+use crate::rootfs::index::{CAPABILITY, Kind, SourceIndex};
 use crate::rootfs::read_at::Window;
 use crate::rootfs::tar::BLOCK;
 
@@ -26,7 +26,7 @@ pub struct Summary {
 /// The next thing a writer of tars does.
 pub(crate) enum Step<'t> {
     /// Copy blocks of a layer as they are: begin and length.
-    Raw { layer: &'t Layer, layer_id: u16, start: u64, length: u64 },
+    Raw { layer: &'t SourceIndex, layer_id: u16, start: u64, length: u64 },
     /// Write a header for this entry, then its content.
     Encode(Box<Entry>),
 }

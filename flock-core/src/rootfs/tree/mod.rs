@@ -18,7 +18,7 @@ pub use self::iterate::{Entries, Summary};
 use self::nodes::{Given, NodeId, Nodes};
 use self::walk::Links;
 use super::entry::Entry;
-use super::index::{Kind, Layer};
+use super::index::{Kind, SourceIndex};
 use super::name;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -76,6 +76,7 @@ impl ReplaceOptions {
 
 /// A file that flock writes into the appliance: a host name, keys, settings.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct InjectedFile {
     /// Where it goes, for example `/etc/hostname`.
     pub path: String,
@@ -87,6 +88,27 @@ pub struct InjectedFile {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
+}
+
+impl InjectedFile {
+    /// A file with that content, mode 0644 and owner 0:0.
+    pub fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), content: content.into(), mode: 0o644, uid: 0, gid: 0 }
+    }
+
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`uid`](Self::uid) and [`gid`](Self::gid).
+    #[must_use]
+    pub fn with_owner(mut self, uid: u32, gid: u32) -> Self {
+        (self.uid, self.gid) = (uid, gid);
+        self
+    }
 }
 
 impl std::fmt::Debug for InjectedFile {
@@ -146,7 +168,7 @@ impl std::fmt::Debug for InjectedFile {
 ///
 /// After an error a tree is half changed and of no more use.
 pub struct Tree {
-    layers: Vec<Arc<Layer>>,
+    layers: Vec<Arc<SourceIndex>>,
     made: Vec<Made>,
     rules: Vec<Rules>,
     nodes: Nodes,
@@ -187,7 +209,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidData`] as the rules above say.
-    pub fn new(base: Layer, ctx: &Context) -> Result<Self> {
+    pub fn new(base: SourceIndex, ctx: &Context) -> Result<Self> {
         Self::with_options(base, &TreeOptions::default(), ctx)
     }
 
@@ -196,7 +218,7 @@ impl Tree {
     /// # Errors
     /// [`ErrorKind::InvalidData`] as the rules above say;
     /// [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`.
-    pub fn with_options(base: Layer, options: &TreeOptions, ctx: &Context) -> Result<Self> {
+    pub fn with_options(base: SourceIndex, options: &TreeOptions, ctx: &Context) -> Result<Self> {
         let root = Given { inode: 0, layer: MADE, entry: 0, moved: false };
         let mut tree = Self {
             layers: Vec::new(),
@@ -222,7 +244,7 @@ impl Tree {
     /// # Errors
     /// [`ErrorKind::InvalidData`] as the rules above say;
     /// [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`.
-    pub fn overlay(&mut self, layer: Layer, ctx: &Context) -> Result<()> {
+    pub fn overlay(&mut self, layer: SourceIndex, ctx: &Context) -> Result<()> {
         self.newest = self.newest.max(layer.newest().unwrap_or(self.newest));
         self.apply(layer, NodeId::ROOT, &Role::Overlay, ctx)
     }
@@ -244,7 +266,7 @@ impl Tree {
     pub fn replace(
         &mut self,
         target: &str,
-        application: Layer,
+        application: SourceIndex,
         options: &ReplaceOptions,
         ctx: &Context,
     ) -> Result<()> {

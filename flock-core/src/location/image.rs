@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+#[cfg(feature = "fetch")]
+use url::Host;
+use url::Url;
 
-use super::source::invalid;
+use super::invalid;
 use crate::rootfs::checksum::Checksum;
 use crate::{Error, ErrorKind};
 
@@ -17,7 +19,7 @@ use crate::{Error, ErrorKind};
 /// `docker.io/library/debian`, as everywhere.
 ///
 /// ```
-/// use flock_core::fetch::ImageReference;
+/// use flock_core::location::ImageReference;
 ///
 /// let image: ImageReference = "oci://docker.io/debian:13-slim".parse()?;
 /// assert_eq!(image.repository(), "library/debian");
@@ -58,14 +60,16 @@ impl ImageReference {
     }
 
     /// Whether the registry is on this machine.
-    pub(super) fn is_loopback(&self) -> bool {
+    #[cfg(feature = "fetch")]
+    pub(crate) fn is_loopback(&self) -> bool {
         let url = Url::parse(&format!("http://{}/", self.registry));
         url.is_ok_and(|url| is_loopback(&url))
     }
 }
 
 /// Whether the URL's host is this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+#[cfg(feature = "fetch")]
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -133,7 +137,7 @@ impl fmt::Display for ImageReference {
 }
 
 /// A digest as registries write it; only SHA-256, which all of them use.
-pub(super) fn sha256(digest: &str) -> Result<Checksum, Error> {
+pub(crate) fn sha256(digest: &str) -> Result<Checksum, Error> {
     match digest.split_once(':') {
         Some(("sha256", _)) => digest.parse(),
         Some((other, _)) if !other.is_empty() => {

@@ -66,9 +66,21 @@ pub trait Provisioner: Send + Sync {
     /// midway the answer still has every name: those not finished carry the
     /// context's error, and their id as soon as the backend gave one.
     ///
-    /// Idempotent: a node of that name made by the same request is finished if
-    /// it needs to be and answered as it is. A node of that name from another
-    /// request is an outcome of [`ErrorKind::AlreadyExists`].
+    /// A name is unique among the nodes of an application in its namespace:
+    /// two applications may have a node of the same name, so a backend whose
+    /// own names are shared by more than that puts both into them.
+    ///
+    /// Idempotent. Of a node that has the name already:
+    ///
+    /// - The same request made it: it is finished if it is half made, and
+    ///   answered as it is. One that was finished and then stopped stays
+    ///   stopped, as somebody wanted it so; a backend to which a node that was
+    ///   never started looks the same keeps a mark of its own.
+    /// - The same request made it from another image or in another size, as
+    ///   far as the backend still knows: an outcome of
+    ///   [`ErrorKind::Conflict`] that is not retryable. Deploy changes no
+    ///   node. [`DeploySpec::require_same`] compares.
+    /// - Another request made it: an outcome of [`ErrorKind::AlreadyExists`].
     ///
     /// # Errors
     /// For the whole call, before any effect: [`ErrorKind::InvalidConfig`],
@@ -77,7 +89,8 @@ pub trait Provisioner: Send + Sync {
     /// image or volume, [`ErrorKind::QuotaExceeded`], and any other.
     async fn deploy(&self, ctx: &Context, spec: &DeploySpec) -> Result<Deployment>;
 
-    /// Our nodes that match `filter`, by name. Nodes still being made, and
+    /// Our nodes that match `filter`, sorted by name, and those of one name by
+    /// application. Nodes still being made, and
     /// half-made ones, are among them. Nothing found is an empty list.
     ///
     /// # Errors
@@ -98,8 +111,9 @@ pub trait Provisioner: Send + Sync {
     /// that cannot be started; [`ErrorKind::Unsupported`].
     async fn start(&self, ctx: &Context, node: &NodeId) -> Result<Node>;
 
-    /// Stops a node and waits until it has stopped. Idempotent: a stopped node
-    /// is answered as it is.
+    /// Asks a node to shut down, gives it [`StopOptions::grace`] for that,
+    /// cuts its power if it has not by then, and waits until it has stopped.
+    /// Idempotent: a stopped node is answered as it is.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`];
@@ -165,7 +179,8 @@ impl ProvisionerCapabilities {
 pub struct DeploySpec {
     /// The tag of every node.
     pub owner: Owner,
-    /// The nodes' names: not empty, no name twice.
+    /// The nodes' names: not empty, no name twice. Each is unique among the
+    /// nodes of the owner's application.
     pub names: Vec<String>,
     /// What they are made from.
     pub image: ImageId,
@@ -291,6 +306,31 @@ impl DeploySpec {
                 Err(Error::new(ErrorKind::Unsupported, format!("nodes cannot have {what} here")))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Checks that `node`, which the same request made, is one of this spec, as
+    /// far as can be told: its image and its size, where both are known.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`], not retryable.
+    pub fn require_same(&self, node: &Node) -> Result<()> {
+        let differs = |what: &str, there: &str, wanted: &str| {
+            let message = format!(
+                "node '{}' was made by this request with {what} '{there}', not '{wanted}'",
+                node.name
+            );
+            Err(Error::new(ErrorKind::Conflict, message)
+                .permanent()
+                .with("node", node.id.as_str())
+                .hint("destroy it first, or deploy under another request"))
+        };
+        match (&node.image, &node.size, &self.size) {
+            (Some(image), ..) if *image != self.image => {
+                differs("image", image.as_str(), self.image.as_str())
+            }
+            (_, Some(there), Some(wanted)) if there != wanted => differs("size", there, wanted),
+            _ => Ok(()),
         }
     }
 

@@ -82,6 +82,16 @@ where
     ended.map_err(|_| Failure::new(format!("the call goes on {SOON:?} after its deadline")))
 }
 
+/// Waits for a call that takes so long by right. Fails if it does not end soon
+/// after that.
+pub(super) async fn ending_soon<T>(
+    after: Duration,
+    call: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let ended = tokio::time::timeout(after + SOON, call).await;
+    ended.map_err(|_| Failure::new(format!("the call goes on {SOON:?} after it should have ended")))
+}
+
 /// Makes a call and drops its future after a while.
 pub(super) async fn dropped_after(after: Duration, call: impl Future) {
     let _ended_or_dropped = tokio::time::timeout(after, call).await;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::subject::expect_one_made;
+use super::super::subject::{expect_one_made, unless};
 use super::super::{
     Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
 };
 use super::life::at_once;
-use super::{Subject, SuiteOptions, unless};
+use super::{Subject, SuiteOptions};
 use crate::provisioner::{
     DeploySpec, Deployment, Mount, MountSource, NodeStatus, PortMapping, Resources,
 };

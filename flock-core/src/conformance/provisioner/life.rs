@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::subject::ending_soon;
+use super::super::subject::{ending_soon, unless};
 use super::super::{
     Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
 };
-use super::{Subject, SuiteOptions, unless};
+use super::{Subject, SuiteOptions};
 use crate::provisioner::{Node, NodeStatus, ProvisionerExt, StopOptions};
 use crate::volume_driver::{AttachOptions, VolumeSpec};
 use crate::{Context, ErrorKind, ListFilter};

@@ -441,7 +441,7 @@
 //! I/O is, too; `#[tokio::main]` enables both.
 //!
 //! Four crates show in its signatures, and a breaking release of theirs is
-//! one of flock-core's: [`async_trait`] 0.1 (the traits), [`serde_json`] 1
+//! one of flock-core's: [`async_trait`](macro@async_trait) 0.1 (the traits), [`serde_json`] 1
 //! (its `Value` as an option of a backend), [`url`] 2 ([`Location`]) and
 //! `serde` 1 (what can be read and written). The first three are re-exported,
 //! so that a backend need not name their versions.

@@ -14,7 +14,7 @@
 //!   from a listing's revision misses nothing.
 //! - A [`Lease`] lets one of several managers act, for a limited time. Each
 //!   has a [`FencingToken`] higher than any before it, and a transaction with
-//!   [`Transaction::fenced`] fails once its lease is over, so that a holder
+//!   [`Transaction::with_fence`] fails once its lease is over, so that a holder
 //!   who slept through the end does no harm.
 //!
 //! ```

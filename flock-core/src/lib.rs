@@ -52,12 +52,35 @@
 //! done. For tests of a program there is [`memory`], whose calls fail where
 //! they are told to.
 //!
+//! # Building an appliance
+//!
+//! Without any file of configuration; [`appliance`] has more of it.
+//!
+//! ```no_run
+//! use flock_core::app::{ApplicationConfig, RepositoryType};
+//! use flock_core::appliance::{self, BuildRequest};
+//! use flock_core::location::Location;
+//! use flock_core::{Context, Result};
+//!
+//! # async fn example() -> Result<()> {
+//! let base: Location = "oci://docker.io/library/debian:13-slim".parse()?;
+//! let site: Location = "https://github.com/mozilla/pdf.js.git".parse()?;
+//! let site = ApplicationConfig::new(site, RepositoryType::Git, "/var/www/html");
+//! let request = BuildRequest::new("viewer", base, "viewer.tar")?.with_application(site);
+//! let built = appliance::build(&Context::new(), &request).await?;
+//! println!("{} of {} bytes", built.output.display(), built.size);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Writing a backend
 //!
-//! 1. Implement the trait. Say in `capabilities` what can be done, and call
-//!    the spec's `validate` first, so that what cannot is refused before
-//!    anything has an effect: [`VolumeSpec::validate`] and its like,
-//!    [`check_options`], [`Owner::require_namespace`].
+//! 1. Implement the trait. Its methods say what they must do, and with which
+//!    kind of error they refuse. Say in `capabilities` what can be done, and
+//!    call the spec's `validate` first, so that what cannot is refused before
+//!    anything has an effect: [`DeploySpec::validate`],
+//!    [`VolumeSpec::validate`], [`ImageSpec::validate`], [`check_options`],
+//!    [`Owner::require_namespace`].
 //! 2. Store the owner's tag beside the thing itself ([`Owner::to_pairs`]):
 //!    that is what makes `list` know what is yours, after a crash too.
 //! 3. Before making anything, look for the name. There with the same owner:
@@ -70,26 +93,212 @@
 //!    service's own code with [`Error::with`], what to do with
 //!    [`Error::hint`]. Mark as [`retryable`](Error::retryable) only what the
 //!    same call can mend.
+//! 6. Run the conformance suite on it, from the first day.
 //!
-//! A backend of images that are files in a directory:
+//! ## Of nodes
+//!
+//! A backend of machines on a rack, with the test program that holds it to
+//! the contract. Where a service would be asked, it looks into a list.
+//!
+//! ```
+//! use std::sync::{Mutex, MutexGuard, PoisonError};
+//!
+//! use flock_core::backend::check_options;
+//! use flock_core::provisioner::{
+//!     DeploySpec, Deployment, Node, NodeOutcome, NodeStatus, ProvisionerCapabilities, StopOptions,
+//! };
+//! use flock_core::{
+//!     Context, Endpoint, Error, ErrorKind, Health, ImageId, ListFilter, NodeId, Provisioner,
+//!     RequestId, Result, async_trait,
+//! };
+//!
+//! /// Keeps machines as long as the program runs.
+//! struct Rack {
+//!     namespace: String,
+//!     /// What its machines can run.
+//!     image: ImageId,
+//!     nodes: Mutex<Vec<Node>>,
+//! }
+//!
+//! impl Rack {
+//!     fn new(namespace: &str) -> Self {
+//!         let (image, nodes) = (ImageId::new("minimal"), Mutex::default());
+//!         Self { namespace: namespace.to_owned(), image, nodes }
+//!     }
+//!
+//!     fn nodes(&self) -> MutexGuard<'_, Vec<Node>> {
+//!         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//!
+//!     /// The node of that name: the one that this request has made, or a new one.
+//!     fn place(&self, spec: &DeploySpec, name: &str) -> Result<Node> {
+//!         if spec.image != self.image {
+//!             return Err(missing("image", spec.image.as_str()));
+//!         }
+//!         let mut nodes = self.nodes();
+//!         // A name is unique within its application.
+//!         let app = &spec.owner.app;
+//!         if let Some(there) = nodes.iter().find(|n| n.name == name && n.owner.app == *app) {
+//!             if there.owner != spec.owner {
+//!                 let message = format!("another request has made node '{name}'");
+//!                 return Err(Error::new(ErrorKind::AlreadyExists, message).in_backend("rack"));
+//!             }
+//!             spec.require_same(there)?;
+//!             // A backend whose nodes can be half made would finish it here.
+//!             return Ok(there.clone());
+//!         }
+//!         let id = format!("machine-{}", RequestId::random());
+//!         let mut node = Node::new(id, name, spec.owner.clone(), NodeStatus::Running);
+//!         node.image = Some(spec.image.clone());
+//!         nodes.push(node.clone());
+//!         Ok(node)
+//!     }
+//!
+//!     /// Changes the status of a node and answers with it.
+//!     fn turn(&self, id: &NodeId, status: NodeStatus) -> Result<Node> {
+//!         let mut nodes = self.nodes();
+//!         let node = nodes.iter_mut().find(|node| node.id == *id);
+//!         let node = node.ok_or_else(|| missing("node", id.as_str()))?;
+//!         node.status = status;
+//!         Ok(node.clone())
+//!     }
+//! }
+//!
+//! fn missing(what: &'static str, id: &str) -> Error {
+//!     let message = format!("no {what} '{id}'");
+//!     Error::new(ErrorKind::NotFound, message).in_backend("rack").with(what, id)
+//! }
+//!
+//! #[async_trait]
+//! impl Provisioner for Rack {
+//!     fn name(&self) -> &str {
+//!         "rack"
+//!     }
+//!
+//!     fn capabilities(&self) -> ProvisionerCapabilities {
+//!         let mut capabilities = ProvisionerCapabilities::default();
+//!         capabilities.stop_start = true;
+//!         capabilities
+//!     }
+//!
+//!     async fn check(&self, ctx: &Context) -> Result<Health> {
+//!         ctx.check()?;
+//!         Ok(Health::new("rack", vec![Endpoint::healthy("this program", None)]))
+//!     }
+//!
+//!     async fn deploy(&self, ctx: &Context, spec: &DeploySpec) -> Result<Deployment> {
+//!         spec.validate(&self.capabilities())?;
+//!         check_options(&spec.options, &[])?;
+//!         spec.owner.require_namespace(&self.namespace)?;
+//!         // Each name has an outcome of its own, also when the context ends.
+//!         let outcome = |name: &String| match ctx.check().and_then(|()| self.place(spec, name)) {
+//!             Ok(node) => NodeOutcome::ready(node),
+//!             Err(error) => NodeOutcome::failed(name, None, error),
+//!         };
+//!         Ok(Deployment::new(spec.names.iter().map(outcome).collect()))
+//!     }
+//!
+//!     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Node>> {
+//!         ctx.check()?;
+//!         let wanted = |node: &&Node| filter.matches(&node.owner);
+//!         let mut nodes: Vec<_> = self.nodes().iter().filter(wanted).cloned().collect();
+//!         nodes.sort_by(|a, b| (&a.name, &a.owner.app).cmp(&(&b.name, &b.owner.app)));
+//!         Ok(nodes)
+//!     }
+//!
+//!     async fn get(&self, ctx: &Context, node: &NodeId) -> Result<Node> {
+//!         ctx.check()?;
+//!         let found = self.nodes().iter().find(|there| there.id == *node).cloned();
+//!         found.ok_or_else(|| missing("node", node.as_str()))
+//!     }
+//!
+//!     async fn start(&self, ctx: &Context, node: &NodeId) -> Result<Node> {
+//!         ctx.check()?;
+//!         self.turn(node, NodeStatus::Running)
+//!     }
+//!
+//!     async fn stop(&self, ctx: &Context, node: &NodeId, _: &StopOptions) -> Result<Node> {
+//!         // These machines need no grace; others get `StopOptions::grace`.
+//!         ctx.check()?;
+//!         self.turn(node, NodeStatus::Stopped)
+//!     }
+//!
+//!     async fn destroy(&self, ctx: &Context, node: &NodeId) -> Result<()> {
+//!         ctx.check()?;
+//!         let mut nodes = self.nodes();
+//!         let before = nodes.len();
+//!         nodes.retain(|there| there.id != *node);
+//!         if nodes.len() < before { Ok(()) } else { Err(missing("node", node.as_str())) }
+//!     }
+//! }
+//!
+//! # fn main() -> std::process::ExitCode {
+//! # // What follows is a test program of its own, `harness = false`.
+//! use std::process::ExitCode;
+//! use std::sync::Arc;
+//! use flock_core::conformance;
+//! use flock_core::conformance::provisioner::{Subject, SuiteOptions, suite};
+//!
+//! # fn test_program() -> ExitCode {
+//! // A fresh backend for every case, an image that it can deploy, and ids
+//! // that no image and no node has.
+//! let fixture = || async {
+//!     let rack = Arc::new(Rack::new("test"));
+//!     Ok(Subject::new(rack, "test", "minimal", "no-image", "no-machine"))
+//! };
+//! let options = SuiteOptions::new(Rack::new("test").capabilities());
+//! conformance::main([suite("rack", &options, fixture)])
+//! # }
+//! # test_program()
+//! # }
+//! ```
+//!
+//! A backend that has a second namespace, volumes, or a way to break its
+//! service says so (`SuiteOptions::with_foreign` and its like, and the same
+//! on the `Subject`), and gets the cases about them.
+//!
+//! ## Of images
+//!
+//! A backend of images that are files, whose work blocks:
 //!
 //! ```
 //! use std::collections::BTreeMap;
-//! use std::sync::{Mutex, PoisonError};
+//! use std::path::Path;
+//! use std::sync::{Mutex, MutexGuard, PoisonError};
 //!
-//! use async_trait::async_trait;
 //! use flock_core::backend::check_options;
 //! use flock_core::image_builder::{
 //!     ApplianceFormat, Image, ImageCapabilities, ImageSource, ImageSpec, ImageStatus, SourceKind,
 //! };
 //! use flock_core::{
-//!     Context, Endpoint, Error, ErrorKind, Health, ImageBuilder, ImageId, ListFilter, Result,
+//!     Context, Endpoint, Error, ErrorKind, Health, ImageBuilder, ImageId, ListFilter,
+//!     RequestId, Result, async_trait,
 //! };
 //!
 //! /// Knows files as images, as long as the program runs.
 //! struct Shelf {
 //!     namespace: String,
-//!     images: Mutex<BTreeMap<ImageId, Image>>,
+//!     /// By name and version, which are unique together.
+//!     images: Mutex<BTreeMap<(String, String), Image>>,
+//! }
+//!
+//! impl Shelf {
+//!     fn images(&self) -> MutexGuard<'_, BTreeMap<(String, String), Image>> {
+//!         self.images.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//! }
+//!
+//! /// The size of a file. Touching a disk blocks, so it has a thread for it.
+//! async fn size_of(ctx: &Context, path: &Path) -> Result<u64> {
+//!     let asked = path.to_owned();
+//!     let work = tokio::task::spawn_blocking(move || std::fs::metadata(asked));
+//!     let metadata = ctx.run(async {
+//!         let ended = work.await.map_err(|error| {
+//!             Error::new(ErrorKind::Unexpected, "a worker ended early").caused_by(error)
+//!         })?;
+//!         ended.map_err(|error| Error::io("read", path, error))
+//!     });
+//!     Ok(metadata.await?.len())
 //! }
 //!
 //! #[async_trait]
@@ -118,44 +327,47 @@
 //!         let ImageSource::Appliance { path, .. } = &spec.source else {
 //!             return Err(Error::new(ErrorKind::Unsupported, "only appliances go on the shelf"));
 //!         };
-//!         let size = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
+//!         let size = size_of(ctx, path).await?;
 //!         if size == 0 {
 //!             let message = format!("{} is empty", path.display());
 //!             return Err(Error::new(ErrorKind::InvalidData, message));
 //!         }
-//!         let id = ImageId::new(format!("{} {}", spec.name, spec.version));
-//!         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-//!         if let Some(there) = images.get(&id) {
+//!         let mut images = self.images();
+//!         let key = (spec.name.clone(), spec.version.clone());
+//!         if let Some(there) = images.get(&key) {
 //!             if there.owner == spec.owner {
 //!                 return Ok(there.clone());
 //!             }
-//!             let message = format!("another request has made image '{id}'");
+//!             let message = format!("another request has made image '{}'", spec.name);
 //!             return Err(Error::new(ErrorKind::AlreadyExists, message));
 //!         }
+//!         let id = ImageId::new(format!("image-{}", RequestId::random()));
 //!         let owner = spec.owner.clone();
 //!         let mut image =
-//!             Image::new(id.clone(), &spec.name, &spec.version, owner, ImageStatus::Ready);
+//!             Image::new(id, &spec.name, &spec.version, owner, ImageStatus::Ready);
 //!         image.size = Some(size);
-//!         images.insert(id, image.clone());
+//!         images.insert(key, image.clone());
 //!         Ok(image)
 //!     }
 //!
 //!     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Image>> {
 //!         ctx.check()?;
-//!         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-//!         Ok(images.values().filter(|image| filter.matches(&image.owner)).cloned().collect())
+//!         // A map is sorted, as the list must be.
+//!         Ok(self.images().values().filter(|image| filter.matches(&image.owner)).cloned().collect())
 //!     }
 //!
 //!     async fn get(&self, ctx: &Context, image: &ImageId) -> Result<Image> {
 //!         ctx.check()?;
-//!         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-//!         images.get(image).cloned().ok_or_else(|| missing(image))
+//!         let found = self.images().values().find(|there| there.id == *image).cloned();
+//!         found.ok_or_else(|| missing(image))
 //!     }
 //!
 //!     async fn delete(&self, ctx: &Context, image: &ImageId) -> Result<()> {
 //!         ctx.check()?;
-//!         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-//!         images.remove(image).map(drop).ok_or_else(|| missing(image))
+//!         let mut images = self.images();
+//!         let before = images.len();
+//!         images.retain(|_, there| there.id != *image);
+//!         if images.len() < before { Ok(()) } else { Err(missing(image)) }
 //!     }
 //! }
 //!
@@ -190,12 +402,22 @@
 //! # Testing a backend
 //!
 //! With the feature `conformance`, each trait has a suite of named cases that
-//! hold a backend to the contract. The end of the code above is the whole
-//! test program for it, a target with `harness = false`: a fixture that makes
-//! a fresh subject for every case, and a profile of what it offers. What a
+//! hold a backend to the contract. The ends of the examples above are whole
+//! test programs, each a target of its own with `harness = false`: a fixture
+//! that makes a fresh subject for every case, and options that say what it
+//! offers. What a
 //! backend cannot do is shown as ignored with the reason, and the cases turn
 //! round: it must be refused. The repository's `examples/own_backend` is a
 //! complete volume driver with its test.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! flock-core = { version = "0.1", features = ["conformance"] }
+//!
+//! [[test]]
+//! name = "conformance"
+//! harness = false
+//! ```
 //!
 //! # What is where
 //!
@@ -207,10 +429,24 @@
 //! - Around backends: [`layers`], [`memory`], and the conformance suites,
 //!   `conformance`.
 //! - Making an appliance: [`app`] reads an application's `config.yaml`,
-//!   [`appliance`] builds it; `fetch` brings what it is made of through the
+//!   [`appliance`] builds it; a [`location`] says where something is, `fetch` brings what it is made of through the
 //!   [`cache`], [`rootfs`] is the pipeline itself, usable alone.
 //! - What flock remembers: [`state`]. What it is told: [`settings`] and
 //!   [`profile`], read by [`document`]; what this machine lacks: [`doctor`].
+//!
+//! # Crates in the API
+//!
+//! flock-core runs on tokio 1. What waits needs a runtime whose time is
+//! enabled ([`Context`] says which of its methods do), what fetches one whose
+//! I/O is, too; `#[tokio::main]` enables both.
+//!
+//! Four crates show in its signatures, and a breaking release of theirs is
+//! one of flock-core's: [`async_trait`](macro@async_trait) 0.1 (the traits), [`serde_json`] 1
+//! (its `Value` as an option of a backend), [`url`] 2 ([`Location`]) and
+//! `serde` 1 (what can be read and written). The first three are re-exported,
+//! so that a backend need not name their versions.
+//!
+//! [`Location`]: location::Location
 //!
 //! # Features
 //!
@@ -220,6 +456,8 @@
 //! | `sqlite` | yes | the embedded state store |
 //! | `conformance` | no | the conformance suites, for the tests of backends and stores |
 //!
+//! [`DeploySpec::validate`]: provisioner::DeploySpec::validate
+//! [`ImageSpec::validate`]: image_builder::ImageSpec::validate
 //! [`VolumeSpec::validate`]: volume_driver::VolumeSpec::validate
 //! [`check_options`]: backend::check_options
 
@@ -251,6 +489,10 @@ pub mod secret;
 pub mod settings;
 pub mod state;
 pub mod volume_driver;
+
+pub use async_trait::async_trait;
+pub use serde_json;
+pub use url;
 
 pub use backend::{Endpoint, Health, ListFilter};
 pub use context::Context;

@@ -93,7 +93,7 @@ pub enum OperationClass {
     /// Changes something, and moves no large data for it.
     Change,
     /// May move whole images or a snapshot's data, or wait for machines to
-    /// boot.
+    /// boot or to shut down.
     Long,
 }
 
@@ -146,11 +146,11 @@ impl Operation {
             Self::NodeDeploy
             | Self::NodeCreate
             | Self::NodeStart
+            | Self::NodeStop
             | Self::ImageBuild
             | Self::VolumeCreate
             | Self::SnapshotCreate => OperationClass::Long,
-            Self::NodeStop
-            | Self::NodeDestroy
+            Self::NodeDestroy
             | Self::ImageDelete
             | Self::VolumeAttach
             | Self::VolumeDetach

@@ -44,6 +44,7 @@ const BUGS: &[(Bug, &[&str])] = &[
         &[
             "volume::list_is_sorted_by_name",
             "volume::snapshots_are_listed_oldest_first",
+            "node::list_is_sorted_by_name_and_application",
             "image::list_is_sorted_by_name_and_version",
         ],
     ),
@@ -112,6 +113,10 @@ const BUGS: &[(Bug, &[&str])] = &[
     (Bug::SortsOutcomes, &["node::deploy_answers_in_the_order_of_the_names"]),
     (Bug::OneFailsAll, &["node::one_failing_node_does_not_stop_the_others"]),
     (Bug::ClaimsToStop, &["node::stop_and_start_show"]),
+    (Bug::CutsAtOnce, &["node::stop_waits_for_the_grace_and_no_longer"]),
+    (Bug::StartsTheStopped, &["node::deploy_leaves_a_stopped_node_stopped"]),
+    (Bug::IgnoresTheImage, &["node::deploy_of_another_image_is_a_conflict"]),
+    (Bug::SharesNames, &["node::name_of_another_application_is_free"]),
     (Bug::KeepsVolumesOfTheGone, &["node::destroy_detaches_volumes_that_stay"]),
     (Bug::BuildsFromAnything, &["image::missing_source_is_not_found"]),
     (Bug::HidesBrokenSources, &["image::broken_source_is_never_ready"]),

@@ -24,7 +24,7 @@
 //! and never as passed:
 //!
 //! - a case that the subject's capabilities exclude, see [`SuiteOn::case_unless`];
-//! - a suite whose service is missing on this machine, see [`Suite::needs`].
+//! - a suite whose service is missing on this machine, see [`Suite::with_service`].
 //!   Where [`REQUIRE`] names the service, its cases fail instead.
 
 mod check;

@@ -49,37 +49,81 @@ pub(super) const INTERRUPTIONS: [Duration; 4] = [
     Duration::from_millis(50),
 ];
 
-/// Makes a call and cancels its context after a while. Fails if the call does
-/// not end soon after that.
-pub(super) async fn cancelled_after<T, W>(
-    after: Duration,
-    call: impl FnOnce(Context) -> W,
-) -> Result<Result<T>, Failure>
-where
-    W: Future<Output = Result<T>>,
-{
-    let ctx = Context::new();
-    let canceller = ctx.clone();
-    let cancel = async {
-        tokio::time::sleep(after).await;
-        canceller.cancel();
-    };
-    let call = tokio::time::timeout(after + SOON, call(ctx));
-    let (ended, ()) = tokio::join!(call, cancel);
-    ended.map_err(|_| Failure::new(format!("the call goes on {SOON:?} after it was cancelled")))
+/// Why a case cannot run, unless the subjects are `able`.
+pub(super) fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
+    (!able).then_some(reason)
 }
 
-/// Makes a call under a deadline. Fails if it does not end soon after that.
-pub(super) async fn with_deadline<T, W>(
+/// How the context of a call ends in the middle of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Interruption {
+    /// It is cancelled.
+    Cancelled,
+    /// Its deadline passes.
+    Late,
+}
+
+impl Interruption {
+    /// The kind of error that says so.
+    pub(super) fn kind(self) -> ErrorKind {
+        match self {
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Late => ErrorKind::Timeout,
+        }
+    }
+
+    /// Makes a call that is interrupted after a while. Fails if it does not
+    /// end soon after that.
+    pub(super) async fn interrupt<T, W>(
+        self,
+        after: Duration,
+        call: impl FnOnce(Context) -> W,
+    ) -> Result<Result<T>, Failure>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        if let Self::Late = self {
+            return ending_soon(after, call(Context::new().with_timeout(after))).await;
+        }
+        let ctx = Context::new();
+        let canceller = ctx.clone();
+        let cancel = async {
+            tokio::time::sleep(after).await;
+            canceller.cancel();
+        };
+        let (ended, ()) = tokio::join!(ending_soon(after, call(ctx)), cancel);
+        ended
+    }
+
+    /// Makes a call that is interrupted after a while. Fails if it does not
+    /// end soon after that, either well or with an error that says how.
+    pub(super) async fn survive<T, W>(
+        self,
+        after: Duration,
+        call: impl FnOnce(Context) -> W,
+    ) -> super::Outcome
+    where
+        W: Future<Output = Result<T>>,
+    {
+        let kind = self.kind();
+        match self.interrupt(after, call).await? {
+            Err(error) if error.kind() != kind => Err(Failure::new(format!(
+                "an interrupted call fails with {}: '{error}', not {kind}",
+                error.kind()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Waits for a call that should end after a while. Fails if it does not end
+/// soon after that.
+pub(super) async fn ending_soon<T>(
     after: Duration,
-    call: impl FnOnce(Context) -> W,
-) -> Result<Result<T>, Failure>
-where
-    W: Future<Output = Result<T>>,
-{
-    let ctx = Context::new().with_timeout(after);
-    let ended = tokio::time::timeout(after + SOON, call(ctx)).await;
-    ended.map_err(|_| Failure::new(format!("the call goes on {SOON:?} after its deadline")))
+    call: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let ended = tokio::time::timeout(after + SOON, call).await;
+    ended.map_err(|_| Failure::new(format!("the call goes on {SOON:?} after it should have ended")))
 }
 
 /// Makes a call and drops its future after a while.
@@ -93,18 +137,6 @@ pub(super) fn ended_contexts() -> [(Context, ErrorKind); 2] {
     cancelled.cancel();
     let late = Context::new().with_deadline(Instant::now());
     [(cancelled, ErrorKind::Cancelled), (late, ErrorKind::Timeout)]
-}
-
-/// Fails unless a call that was interrupted ended well or says how it ended.
-pub(super) fn expect_interrupted<T>(result: &Result<T>, kind: ErrorKind) -> super::Outcome {
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == kind => Ok(()),
-        Err(error) => Err(Failure::new(format!(
-            "an interrupted call fails with {}: '{error}', not {kind}",
-            error.kind()
-        ))),
-    }
 }
 
 /// Fails unless each of two equal calls at once gave the thing, or a retryable

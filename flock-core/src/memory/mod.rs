@@ -45,6 +45,7 @@ pub struct MemoryBackend {
 struct Settings {
     namespace: String,
     latency: Duration,
+    shutdown_time: Duration,
     hosts: Vec<String>,
     nodes: ProvisionerCapabilities,
     images: ImageCapabilities,
@@ -68,6 +69,7 @@ impl MemoryBackend {
             settings: Arc::new(Settings {
                 namespace: "default".to_owned(),
                 latency: Duration::from_millis(1),
+                shutdown_time: Duration::ZERO,
                 hosts: vec!["host-1".to_owned(), "host-2".to_owned()],
                 nodes: node_capabilities(),
                 images: image_capabilities(),
@@ -93,6 +95,15 @@ impl MemoryBackend {
     #[must_use]
     pub fn with_latency(self, latency: Duration) -> Self {
         self.with(|settings| settings.latency = latency)
+    }
+
+    /// Sets how long a node takes to shut down by itself when it is asked to,
+    /// beyond the latency; nothing unless set. With less
+    /// [grace](crate::provisioner::StopOptions::grace) than that its power is
+    /// cut.
+    #[must_use]
+    pub fn with_shutdown_time(self, time: Duration) -> Self {
+        self.with(|settings| settings.shutdown_time = time)
     }
 
     /// Sets the hosts that nodes are spread over. None given means one.

@@ -1,6 +1,7 @@
 //! Nodes in memory.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -58,17 +59,18 @@ impl Provisioner for MemoryBackend {
         self.call(ctx, Operation::NodeStart, node.as_str(), async |fate: Fate| {
             self.settings.nodes.require_stop_start()?;
             fate.pass()?;
-            self.turn(ctx, node, Stopped, Starting, Running).await
+            self.turn(ctx, node, [Stopped, Starting, Running], Duration::ZERO).await
         })
         .await
     }
 
-    async fn stop(&self, ctx: &Context, node: &NodeId, _options: &StopOptions) -> Result<Node> {
+    async fn stop(&self, ctx: &Context, node: &NodeId, options: &StopOptions) -> Result<Node> {
         use NodeStatus::{Running, Stopped, Stopping};
         self.call(ctx, Operation::NodeStop, node.as_str(), async |fate: Fate| {
             self.settings.nodes.require_stop_start()?;
             fate.pass()?;
-            self.turn(ctx, node, Running, Stopping, Stopped).await
+            let takes = self.settings.shutdown_time.min(options.grace);
+            self.turn(ctx, node, [Running, Stopping, Stopped], takes).await
         })
         .await
     }
@@ -145,6 +147,7 @@ impl MemoryBackend {
             if record.node.owner != spec.owner {
                 return Err(taken("node", name, record.node.id.as_str()));
             }
+            spec.require_same(&record.node)?;
             if record.phase.current() == NodeStatus::Failed {
                 record.phase = phase;
             }
@@ -232,14 +235,14 @@ impl MemoryBackend {
         }
     }
 
-    /// Brings a node from one lasting status to another.
+    /// Brings a node from one lasting status over another to a third, which
+    /// takes this much longer than anything does.
     async fn turn(
         &self,
         ctx: &Context,
         id: &NodeId,
-        from: NodeStatus,
-        via: NodeStatus,
-        to: NodeStatus,
+        [from, via, to]: [NodeStatus; 3],
+        takes: Duration,
     ) -> Result<Node> {
         self.node_view(id)?;
         let done_at = {
@@ -247,7 +250,7 @@ impl MemoryBackend {
             let record = state.node(self.namespace(), id)?;
             let now = record.phase.current();
             if now == from {
-                record.phase = Phase::towards(via, self.ready_at(), to);
+                record.phase = Phase::towards(via, self.ready_at() + takes, to);
             } else if now != to && now != via {
                 let message = format!("node '{id}' is {now}");
                 return Err(Error::new(ErrorKind::Conflict, message).with("node", id.as_str()));

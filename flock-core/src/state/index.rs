@@ -54,7 +54,8 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
     }
 
     /// The owner's number: the one it has, or the lowest that is free.
-    /// Idempotent for an owner.
+    /// Idempotent for an owner. A fence holds also where there is nothing to
+    /// write.
     ///
     /// # Errors
     /// [`ErrorKind::QuotaExceeded`] if all numbers are taken;
@@ -65,7 +66,12 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
         let mut pauses = pauses();
         loop {
             if let Some(slot) = self.store.load::<Slot>(ctx, &by_owner).await? {
-                return Ok(slot.value.index);
+                let unchanged = Condition::Unchanged(slot.revision);
+                match self.check_fence(ctx, &by_owner, unchanged, fence).await {
+                    Ok(()) => return Ok(slot.value.index),
+                    Err(error) => again(ctx, error, &mut pauses).await?,
+                }
+                continue;
             }
             let index = self.lowest_free(ctx).await?;
             let slot = Slot { index, owner: owner.to_owned() }.to_document()?;
@@ -79,23 +85,43 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
         }
     }
 
-    /// Gives the owner's number back. Idempotent.
+    /// Gives the owner's number back. Idempotent. A fence holds also where
+    /// there is nothing to give back.
     ///
     /// # Errors
     /// Those of [`StateStore::get`] and [`StateStore::commit`].
     pub async fn release(&self, ctx: &Context, owner: &str, fence: Option<&Lease>) -> Result<()> {
         let by_owner = self.by_owner(owner)?;
         let mut pauses = pauses();
-        while let Some(slot) = self.store.load::<Slot>(ctx, &by_owner).await? {
-            let transaction = Transaction::new()
-                .delete(by_owner.clone(), Condition::Unchanged(slot.revision))
-                .delete(self.by_index(slot.value.index)?, Condition::Any);
-            match self.store.commit(ctx, &fenced(transaction, fence)).await {
-                Ok(_) => break,
+        loop {
+            let released = match self.store.load::<Slot>(ctx, &by_owner).await? {
+                Some(slot) => {
+                    let transaction = Transaction::new()
+                        .delete(by_owner.clone(), Condition::Unchanged(slot.revision))
+                        .delete(self.by_index(slot.value.index)?, Condition::Any);
+                    self.store.commit(ctx, &fenced(transaction, fence)).await.map(drop)
+                }
+                None => self.check_fence(ctx, &by_owner, Condition::Absent, fence).await,
+            };
+            match released {
+                Ok(()) => return Ok(()),
                 Err(error) => again(ctx, error, &mut pauses).await?,
             }
         }
-        Ok(())
+    }
+
+    /// Fails if the lease is over, or what was read of `key` no longer holds.
+    /// Without a lease there is nothing to ask.
+    async fn check_fence(
+        &self,
+        ctx: &Context,
+        key: &Key,
+        condition: Condition,
+        fence: Option<&Lease>,
+    ) -> Result<()> {
+        let Some(lease) = fence else { return Ok(()) };
+        let check = Transaction::new().check(key.clone(), condition).with_fence(lease);
+        self.store.commit(ctx, &check).await.map(drop)
     }
 
     /// The numbers that are taken, with their owners, in order.

@@ -117,8 +117,13 @@ pub fn lost_lease(error: &Error) -> Option<&str> {
     error.context_value(LEASE).filter(|_| error.kind() == ErrorKind::Conflict)
 }
 
-/// Whether a lease may be taken for that long; stores ask this first.
-pub(crate) fn check_ttl(ttl: Duration) -> Result<()> {
+/// Fails if a lease cannot be taken for that long. For the authors of stores:
+/// [`acquire`](super::StateStore::acquire) and
+/// [`renew`](super::StateStore::renew) ask this first.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] if `ttl` is zero or above [`MAX_LEASE`].
+pub fn check_ttl(ttl: Duration) -> Result<()> {
     if ttl.is_zero() || ttl > MAX_LEASE {
         let what = format!("a lease cannot be taken for {ttl:?}");
         return Err(Error::new(ErrorKind::InvalidConfig, what)

@@ -14,7 +14,7 @@
 //!   from a listing's revision misses nothing.
 //! - A [`Lease`] lets one of several managers act, for a limited time. Each
 //!   has a [`FencingToken`] higher than any before it, and a transaction with
-//!   [`Transaction::fenced`] fails once its lease is over, so that a holder
+//!   [`Transaction::with_fence`] fails once its lease is over, so that a holder
 //!   who slept through the end does no harm.
 //!
 //! ```
@@ -59,7 +59,7 @@ pub use ext::{Loaded, StateStoreExt};
 pub use held::HeldLease;
 pub use index::IndexPool;
 pub use key::{Key, MAX_KEY, Prefix};
-pub use lease::{FencingToken, Lease, LeaseInfo, MAX_LEASE, lost_lease};
+pub use lease::{FencingToken, Lease, LeaseInfo, MAX_LEASE, check_ttl, lost_lease};
 pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};
@@ -259,8 +259,12 @@ impl Default for LogLimits {
     }
 }
 
-/// Watching from here is no longer, or not yet, possible.
-pub(crate) fn no_history(after: Revision, oldest: Revision, newest: Revision) -> Error {
+/// The [`NotFound`](crate::ErrorKind::NotFound) error of a watch that cannot
+/// begin, or go on, after the revision `after`. For the authors of stores:
+/// `oldest` is the revision from which on all changes are still kept, `newest`
+/// the store's own.
+#[must_use]
+pub fn no_history(after: Revision, oldest: Revision, newest: Revision) -> Error {
     let what = if after > newest {
         format!("the store is at revision {newest} and has never been at {after}")
     } else {

@@ -1,5 +1,7 @@
 //! The memory backend with a mistake in it that real backends make.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use flock_core::image_builder::{
     ApplianceFormat, Image, ImageBuilderExt, ImageCapabilities, ImageSource, ImageSpec, ImageStatus,
@@ -41,6 +43,10 @@ pub(crate) enum Bug {
     SortsOutcomes,
     OneFailsAll,
     ClaimsToStop,
+    CutsAtOnce,
+    StartsTheStopped,
+    IgnoresTheImage,
+    SharesNames,
     KeepsVolumesOfTheGone,
     BuildsFromAnything,
     HidesBrokenSources,
@@ -237,7 +243,23 @@ impl Provisioner for Buggy {
     async fn deploy(&self, ctx: &Context, spec: &DeploySpec) -> Result<Deployment> {
         let mut sent = spec.clone();
         sent.owner = self.owner(&spec.owner);
+        let there = Provisioner::list(&self.inner, &Context::new(), &ListFilter::all()).await?;
+        if self.has(Bug::IgnoresTheImage) {
+            // Of whatever is there already.
+            let same = there.iter().find(|node| node.owner == sent.owner);
+            sent.image = same.and_then(|node| node.image.clone()).unwrap_or(sent.image);
+        }
+        if self.has(Bug::SharesNames) && there.iter().any(|node| sent.names.contains(&node.name)) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "there is a node of that name"));
+        }
         let mut deployment = self.inner.deploy(&self.context(ctx), &sent).await?;
+        if self.has(Bug::StartsTheStopped) {
+            for outcome in &mut deployment.nodes {
+                if let Some(id) = &outcome.id {
+                    outcome.result = self.inner.start(ctx, id).await;
+                }
+            }
+        }
         match self.bug {
             Bug::LosesOutcomes => deployment.nodes.retain(|outcome| outcome.result.is_ok()),
             Bug::SortsOutcomes => deployment.nodes.sort_by(|a, b| a.name.cmp(&b.name)),
@@ -289,7 +311,8 @@ impl Provisioner for Buggy {
             stopped.status = NodeStatus::Stopped;
             return Ok(stopped);
         }
-        self.inner.stop(ctx, node, options).await
+        let grace = if self.has(Bug::CutsAtOnce) { Duration::ZERO } else { options.grace };
+        self.inner.stop(ctx, node, &StopOptions::default().with_grace(grace)).await
     }
 
     async fn destroy(&self, ctx: &Context, node: &NodeId) -> Result<()> {

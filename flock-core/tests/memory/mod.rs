@@ -88,10 +88,14 @@ pub(crate) async fn node_subject<T: Provisioner + 'static>(
     backend: MemoryBackend,
     layer: impl Fn(MemoryBackend) -> T,
 ) -> Result<provisioner::Subject> {
+    // Asked to shut down, they do so when every case has ended.
+    let backend = backend.with_shutdown_time(Duration::from_secs(24 * 3600));
     let other = backend.in_namespace("other");
     let (ours, theirs) = (image(&backend).await?, image(&other).await?);
     let layered = Arc::new(layer(backend.clone()));
+    let stubborn = ours.clone();
     Ok(provisioner::Subject::new(layered, backend.namespace(), ours, "image-0", "node-0")
+        .with_stubborn(stubborn)
         .with_foreign(Arc::new(layer(other)), "other", theirs)
         .with_faults(backend.faults().clone())
         .with_volumes(Arc::new(with_retry(backend))))
@@ -102,6 +106,7 @@ pub(crate) fn node_options(backend: &MemoryBackend) -> provisioner::SuiteOptions
         .with_foreign()
         .with_faults()
         .with_volumes()
+        .with_stubborn()
 }
 
 pub(crate) async fn image_subject<T: ImageBuilder + 'static>(

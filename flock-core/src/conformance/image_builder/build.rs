@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::subject::expect_one_made;
+use super::super::subject::{expect_one_made, unless};
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some};
-use super::{Subject, SuiteOptions, unless};
+use super::{Subject, SuiteOptions};
 use crate::image_builder::{
     ApplianceFormat, ImageBuilderExt, ImageSource, ImageSpec, ImageStatus, SourceKind,
 };

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::subject::{
-    INTERRUPTIONS, cancelled_after, dropped_after, ended_contexts, expect_interrupted, lost,
-    with_deadline,
+    INTERRUPTIONS, Interruption, dropped_after, ended_contexts, lost, unless,
 };
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
-use super::{Subject, SuiteOptions, unless};
+use super::{Subject, SuiteOptions};
 use crate::image_builder::ImageStatus;
 use crate::{Context, ErrorKind, Operation};
 
@@ -20,11 +19,17 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
 ) -> SuiteOn<F> {
     let faults = unless(why.faults, "no fault injection");
     on.case("ended_context_has_no_effect", ended_context_has_no_effect)
-        .case("cancelled_build_is_finished_by_the_next", cancelled_build)
-        .case("late_build_is_finished_by_the_next", late_build)
+        .case("cancelled_build_is_finished_by_the_next", |s| {
+            interrupted_build(s, Interruption::Cancelled)
+        })
+        .case("late_build_is_finished_by_the_next", |s| interrupted_build(s, Interruption::Late))
         .case("dropped_build_is_finished_by_the_next", dropped_build)
-        .case_unless(faults, "hanging_build_ends_when_cancelled", hanging_when_cancelled)
-        .case_unless(faults, "hanging_build_ends_at_the_deadline", hanging_at_the_deadline)
+        .case_unless(faults, "hanging_build_ends_when_cancelled", |s| {
+            hanging_build(s, Interruption::Cancelled)
+        })
+        .case_unless(faults, "hanging_build_ends_at_the_deadline", |s| {
+            hanging_build(s, Interruption::Late)
+        })
         .case_unless(faults, "build_with_a_lost_reply_makes_one", build_with_a_lost_reply)
         .case_unless(faults, "half_made_image_is_finished_by_a_second_build", half_made)
         .case_unless(faults, "half_made_image_can_be_deleted", half_made_can_be_deleted)
@@ -40,27 +45,14 @@ async fn ended_context_has_no_effect(s: S) -> Outcome {
     s.expect_only(&kept).await
 }
 
-async fn cancelled_build(s: S) -> Outcome {
+async fn interrupted_build(s: S, how: Interruption) -> Outcome {
     for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
         let spec = s.spec(&format!("web-{n}"), "1");
         let call = |ctx| {
             let (s, spec) = (&s, &spec);
             async move { s.builder.build(&ctx, spec).await }
         };
-        expect_interrupted(&cancelled_after(after, call).await?, ErrorKind::Cancelled)?;
-        s.expect_finished(&spec).await?;
-    }
-    Ok(())
-}
-
-async fn late_build(s: S) -> Outcome {
-    for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
-        let spec = s.spec(&format!("web-{n}"), "1");
-        let call = |ctx| {
-            let (s, spec) = (&s, &spec);
-            async move { s.builder.build(&ctx, spec).await }
-        };
-        expect_interrupted(&with_deadline(after, call).await?, ErrorKind::Timeout)?;
+        how.survive(after, call).await?;
         s.expect_finished(&spec).await?;
     }
     Ok(())
@@ -75,27 +67,15 @@ async fn dropped_build(s: S) -> Outcome {
     Ok(())
 }
 
-async fn hanging_when_cancelled(s: S) -> Outcome {
+async fn hanging_build(s: S, how: Interruption) -> Outcome {
     s.faults()?.hang(Operation::ImageBuild);
     let spec = s.spec("web", "1");
     let call = |ctx| {
         let (s, spec) = (&s, &spec);
         async move { s.builder.build(&ctx, spec).await }
     };
-    let ended = cancelled_after(Duration::from_millis(50), call).await?;
-    expect_err(ended, ErrorKind::Cancelled, "a build that hangs and is cancelled")?;
-    s.expect_finished(&spec).await
-}
-
-async fn hanging_at_the_deadline(s: S) -> Outcome {
-    s.faults()?.hang(Operation::ImageBuild);
-    let spec = s.spec("web", "1");
-    let call = |ctx| {
-        let (s, spec) = (&s, &spec);
-        async move { s.builder.build(&ctx, spec).await }
-    };
-    let ended = with_deadline(Duration::from_millis(50), call).await?;
-    expect_err(ended, ErrorKind::Timeout, "a build that hangs until its deadline")?;
+    let ended = how.interrupt(Duration::from_millis(50), call).await?;
+    expect_err(ended, how.kind(), "a build that hangs and is interrupted")?;
     s.expect_finished(&spec).await
 }
 

@@ -225,10 +225,6 @@ impl Subject {
     }
 }
 
-fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
-    (!able).then_some(reason)
-}
-
 /// The suite `image::<name>`.
 ///
 /// `options` says what the fixture's subjects offer: it decides which cases

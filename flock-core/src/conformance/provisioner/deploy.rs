@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::subject::expect_one_made;
+use super::super::subject::{expect_one_made, unless};
 use super::super::{
     Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
 };
-use super::{Subject, SuiteOptions, unless};
+use super::life::at_once;
+use super::{Subject, SuiteOptions};
 use crate::provisioner::{
     DeploySpec, Deployment, Mount, MountSource, NodeStatus, PortMapping, Resources,
 };
@@ -23,6 +24,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
     let can = &why.capabilities;
     let several = unless(can.max_nodes.is_none_or(|max| max >= 3), "deploys fewer than three");
     let ports = unless(can.ports, "nodes have no port mappings");
+    let stops = unless(can.stop_start, "nodes cannot be stopped");
     let bounded = unless(can.max_nodes.is_some(), "deploys any number of nodes");
     let mut on = on
         .case("check_has_no_effect", check_has_no_effect)
@@ -31,7 +33,10 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
         .case("deploy_twice_is_the_same_node", deploy_twice_is_the_same_node)
         .case("deploy_twice_at_once_makes_one", deploy_twice_at_once_makes_one)
         .case_unless(several, "deploy_of_more_names_adds_the_new_ones", deploy_of_more_names)
+        .case("deploy_of_another_image_is_a_conflict", deploy_of_another_image)
+        .case_unless(stops, "deploy_leaves_a_stopped_node_stopped", deploy_of_a_stopped_node)
         .case("name_of_another_request_already_exists", name_of_another_request)
+        .case("name_of_another_application_is_free", name_of_another_application)
         .case_unless(several, "one_failing_node_does_not_stop_the_others", one_failing_node)
         .case("missing_image_is_not_found", missing_image_is_not_found)
         .case("no_name_is_refused", no_name_is_refused)
@@ -42,11 +47,12 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
         .case_unless(bounded, "too_many_nodes_are_unsupported", too_many_nodes)
         .case("what_is_supported_is_accepted", what_is_supported_is_accepted)
         .case_unless(ports, "ports_show", ports_show);
-    let twins: [(bool, &str, Ask); 6] = [
+    let twins: [(bool, &str, Ask); 7] = [
         (can.sizes, "size_is_unsupported", |spec| spec.size = Some("any".to_owned())),
         (can.resources, "resources_are_unsupported", |spec| spec.resources = one_cpu()),
         (can.ports, "ports_are_unsupported", |spec| spec.ports = vec![PortMapping::tcp(None, 80)]),
         (can.mounts, "mounts_are_unsupported", |spec| spec.mounts = vec![host_mount()]),
+        (can.networks, "networks_are_unsupported", |spec| spec.networks = vec!["any".to_owned()]),
         (can.env, "env_is_unsupported", |spec| {
             spec.env.insert("A".to_owned(), "b".to_owned());
         }),
@@ -137,6 +143,48 @@ async fn deploy_of_more_names(s: S) -> Outcome {
     let second = s.deploy(&spec).await?.into_nodes()?;
     expect_eq(&second[1].id, &first[0].id, "the first node's id")?;
     expect_eq(s.names().await?, vec!["a", "b"], "names listed")
+}
+
+async fn deploy_of_another_image(s: S) -> Outcome {
+    let mut spec = s.spec(&["web"]);
+    let first = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    spec.image = s.unknown_image.clone();
+    let second = s.deploy(&spec).await.and_then(Deployment::into_nodes);
+    match second {
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            ensure(!error.is_retryable(), "a retry cannot make it another image's")?;
+        }
+        // Looked for before the node is.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(Failure::from(error).context("the same request, another image")),
+        // A backend that no longer knows the image cannot see a difference.
+        Ok(nodes) if first.image.is_none() => {
+            expect_eq(&nodes[0].id, &first.id, "the second node's id")?;
+        }
+        Ok(_) => return Err(Failure::new("the same request got a node for another image")),
+    }
+    let listed = s.list().await?;
+    let ids: Vec<_> = listed.iter().map(|node| &node.id).collect();
+    expect_eq(ids, vec![&first.id], "nodes listed")?;
+    expect_eq(listed[0].status, NodeStatus::Running, "the node's status")
+}
+
+async fn deploy_of_a_stopped_node(s: S) -> Outcome {
+    let spec = s.spec(&["web"]);
+    let node = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    s.provisioner.stop(&Context::new(), &node.id, &at_once()).await?;
+    let again = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    expect_eq((&again.id, again.status), (&node.id, NodeStatus::Stopped), "the second answer")?;
+    expect_eq(s.get(&node).await?.status, NodeStatus::Stopped, "the status afterwards")
+}
+
+async fn name_of_another_application(s: S) -> Outcome {
+    let ours = s.node("web").await?;
+    let mut spec = s.spec(&["web"]);
+    spec.owner.app = "other".to_owned();
+    let theirs = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    ensure(ours.id != theirs.id, "two applications share a node")?;
+    expect_eq(s.names().await?, vec!["web", "web"], "names listed")
 }
 
 async fn name_of_another_request(s: S) -> Outcome {

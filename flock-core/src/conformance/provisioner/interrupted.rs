@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::subject::{
-    INTERRUPTIONS, cancelled_after, dropped_after, ended_contexts, lost, with_deadline,
+    INTERRUPTIONS, Interruption, dropped_after, ended_contexts, lost, unless,
 };
 use super::super::{Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
-use super::{Subject, SuiteOptions, unless};
+use super::{Subject, SuiteOptions};
 use crate::provisioner::{DeploySpec, Deployment, NodeStatus};
 use crate::{Context, ErrorKind, Operation, Result};
 
@@ -19,11 +19,17 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
 ) -> SuiteOn<F> {
     let faults = unless(why.faults, "no fault injection");
     on.case("ended_context_has_no_effect", ended_context_has_no_effect)
-        .case("cancelled_deploy_is_finished_by_the_next", cancelled_deploy)
-        .case("late_deploy_is_finished_by_the_next", late_deploy)
+        .case("cancelled_deploy_is_finished_by_the_next", |s| {
+            interrupted_deploy(s, Interruption::Cancelled)
+        })
+        .case("late_deploy_is_finished_by_the_next", |s| interrupted_deploy(s, Interruption::Late))
         .case("dropped_deploy_is_finished_by_the_next", dropped_deploy)
-        .case_unless(faults, "hanging_node_ends_when_cancelled", hanging_node_when_cancelled)
-        .case_unless(faults, "hanging_node_ends_at_the_deadline", hanging_node_at_deadline)
+        .case_unless(faults, "hanging_node_ends_when_cancelled", |s| {
+            hanging_node(s, Interruption::Cancelled)
+        })
+        .case_unless(faults, "hanging_node_ends_at_the_deadline", |s| {
+            hanging_node(s, Interruption::Late)
+        })
         .case_unless(faults, "deploy_with_a_lost_reply_makes_one", deploy_with_a_lost_reply)
         .case_unless(faults, "node_with_a_lost_reply_is_made_once", node_with_a_lost_reply)
         .case_unless(faults, "half_made_node_is_finished_by_a_second_deploy", half_made)
@@ -67,29 +73,15 @@ async fn ended_context_has_no_effect(s: S) -> Outcome {
     expect_eq(s.names().await?, vec!["kept"], "names listed")
 }
 
-async fn cancelled_deploy(s: S) -> Outcome {
+async fn interrupted_deploy(s: S, how: Interruption) -> Outcome {
     for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
         let spec = pair(&s, n);
         let call = |ctx| {
             let (s, spec) = (&s, &spec);
             async move { s.provisioner.deploy(&ctx, spec).await }
         };
-        let ended = cancelled_after(after, call).await?;
-        expect_every_name(&ended, &spec, ErrorKind::Cancelled)?;
-        s.expect_finished(&spec).await?;
-    }
-    Ok(())
-}
-
-async fn late_deploy(s: S) -> Outcome {
-    for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
-        let spec = pair(&s, n);
-        let call = |ctx| {
-            let (s, spec) = (&s, &spec);
-            async move { s.provisioner.deploy(&ctx, spec).await }
-        };
-        let ended = with_deadline(after, call).await?;
-        expect_every_name(&ended, &spec, ErrorKind::Timeout)?;
+        let ended = how.interrupt(after, call).await?;
+        expect_every_name(&ended, &spec, how.kind())?;
         s.expect_finished(&spec).await?;
     }
     Ok(())
@@ -104,27 +96,15 @@ async fn dropped_deploy(s: S) -> Outcome {
     Ok(())
 }
 
-async fn hanging_node_when_cancelled(s: S) -> Outcome {
+async fn hanging_node(s: S, how: Interruption) -> Outcome {
     s.faults()?.hang(Operation::NodeCreate);
     let spec = s.spec(&["web"]);
     let call = |ctx| {
         let (s, spec) = (&s, &spec);
         async move { s.provisioner.deploy(&ctx, spec).await }
     };
-    let ended = cancelled_after(Duration::from_millis(50), call).await?;
-    expect_hung(ended, &spec, ErrorKind::Cancelled)?;
-    s.expect_finished(&spec).await
-}
-
-async fn hanging_node_at_deadline(s: S) -> Outcome {
-    s.faults()?.hang(Operation::NodeCreate);
-    let spec = s.spec(&["web"]);
-    let call = |ctx| {
-        let (s, spec) = (&s, &spec);
-        async move { s.provisioner.deploy(&ctx, spec).await }
-    };
-    let ended = with_deadline(Duration::from_millis(50), call).await?;
-    expect_hung(ended, &spec, ErrorKind::Timeout)?;
+    let ended = how.interrupt(Duration::from_millis(50), call).await?;
+    expect_hung(ended, &spec, how.kind())?;
     s.expect_finished(&spec).await
 }
 

@@ -1,11 +1,14 @@
 //! Finding, stopping, starting and destroying nodes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some};
-use super::{Subject, SuiteOptions, unless};
-use crate::provisioner::{NodeStatus, ProvisionerExt, StopOptions};
+use super::super::subject::{ending_soon, unless};
+use super::super::{
+    Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some,
+};
+use super::{Subject, SuiteOptions};
+use crate::provisioner::{Node, NodeStatus, ProvisionerExt, StopOptions};
 use crate::volume_driver::{AttachOptions, VolumeSpec};
 use crate::{Context, ErrorKind, ListFilter};
 
@@ -16,11 +19,13 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
     why: &SuiteOptions,
 ) -> SuiteOn<F> {
     let stops = unless(why.capabilities.stop_start, "nodes cannot be stopped");
+    let stubborn = stops.or(unless(why.stubborn, "no image that does not shut down"));
     let foreign = unless(why.foreign, "no second namespace");
     let volumes = unless(why.volumes, "no volume driver");
     let on = on
         .case("list_of_nothing_is_empty", list_of_nothing_is_empty)
         .case("list_keeps_to_its_filter", list_keeps_to_its_filter)
+        .case("list_is_sorted_by_name_and_application", list_is_sorted)
         .case("find_finds_by_name", find_finds_by_name)
         .case("get_unknown_is_not_found", get_unknown_is_not_found)
         .case("destroy_removes_it", destroy_removes_it)
@@ -31,6 +36,9 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
         .case_unless(volumes, "destroy_detaches_volumes_that_stay", destroy_detaches_volumes)
         .case_unless(stops, "stop_and_start_show", stop_and_start_show)
         .case_unless(stops, "stop_twice_is_stopped", stop_twice_is_stopped)
+        .case_unless(stops, "stop_with_grace_is_stopped", stop_with_grace_is_stopped)
+        .case_unless(stubborn, "stop_waits_for_the_grace_and_no_longer", stop_waits_for_the_grace)
+        .case_unless(stubborn, "stop_without_grace_is_at_once", stop_without_grace)
         .case_unless(stops, "start_of_a_running_node_is_running", start_of_a_running_node)
         .case_unless(stops, "stop_and_start_of_unknown_are_not_found", stop_and_start_of_unknown)
         .case_unless(stops, "stopped_node_can_be_destroyed", stopped_node_can_be_destroyed)
@@ -44,7 +52,7 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
 }
 
 /// Stops at once: what runs in the node does not matter here.
-fn at_once() -> StopOptions {
+pub(super) fn at_once() -> StopOptions {
     StopOptions::default().with_grace(Duration::ZERO)
 }
 
@@ -74,6 +82,18 @@ async fn list_keeps_to_its_filter(s: S) -> Outcome {
         expect_eq(names, wanted, &format!("names listed for {filter:?}"))?;
     }
     Ok(())
+}
+
+async fn list_is_sorted(s: S) -> Outcome {
+    for (app, name) in [("b", "m"), ("b", "z"), ("b", "a"), ("a", "m"), ("c", "m")] {
+        let mut spec = s.spec(&[name]);
+        spec.owner.app = app.to_owned();
+        s.deploy(&spec).await?.into_nodes()?;
+    }
+    let listed = s.list().await?;
+    let order: Vec<_> = listed.iter().map(|node| (&*node.name, &*node.owner.app)).collect();
+    let wanted = vec![("a", "b"), ("m", "a"), ("m", "b"), ("m", "c"), ("z", "b")];
+    expect_eq(order, wanted, "names and applications listed")
 }
 
 async fn find_finds_by_name(s: S) -> Outcome {
@@ -149,6 +169,40 @@ async fn stop_twice_is_stopped(s: S) -> Outcome {
     s.provisioner.stop(&ctx, &node.id, &at_once()).await?;
     let again = s.provisioner.stop(&ctx, &node.id, &at_once()).await?;
     expect_eq(again.status, NodeStatus::Stopped, "the second answer")
+}
+
+/// For a node that shuts down when it is asked to, or does not.
+async fn stop_with_grace_is_stopped(s: S) -> Outcome {
+    let node = s.node("web").await?;
+    let options = StopOptions::default().with_grace(Duration::from_secs(1));
+    let stopped = s.provisioner.stop(&Context::new(), &node.id, &options).await?;
+    expect_eq(stopped.status, NodeStatus::Stopped, "the answer")?;
+    expect_eq(s.get(&node).await?.status, NodeStatus::Stopped, "the status afterwards")
+}
+
+async fn stop_waits_for_the_grace(s: S) -> Outcome {
+    let grace = Duration::from_millis(200);
+    let (took, node) = stop_stubborn(&s, grace).await?;
+    ensure(took >= grace, format!("it was cut off after {took:?} of {grace:?} grace"))?;
+    expect_eq(s.get(&node).await?.status, NodeStatus::Stopped, "the status afterwards")
+}
+
+async fn stop_without_grace(s: S) -> Outcome {
+    let (_, node) = stop_stubborn(&s, Duration::ZERO).await?;
+    expect_eq(s.get(&node).await?.status, NodeStatus::Stopped, "the status afterwards")
+}
+
+/// How long it takes to stop a node that does not shut down by itself. Fails
+/// if that is not done soon after the grace.
+async fn stop_stubborn(s: &Subject, grace: Duration) -> Result<(Duration, Node), Failure> {
+    let image = expect_some(s.stubborn.as_ref(), "the subject's image that does not shut down")?;
+    let spec = s.spec_for(s.owner(), image, &["stubborn"]);
+    let node = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    let (ctx, options) = (Context::new(), StopOptions::default().with_grace(grace));
+    let start = Instant::now();
+    let stopped = ending_soon(grace, s.provisioner.stop(&ctx, &node.id, &options)).await??;
+    expect_eq(stopped.status, NodeStatus::Stopped, "the answer")?;
+    Ok((start.elapsed(), node))
 }
 
 async fn start_of_a_running_node(s: S) -> Outcome {

@@ -27,13 +27,15 @@ pub struct SuiteOptions {
     pub faults: bool,
     /// There is a volume driver whose volumes can be attached to the nodes.
     pub volumes: bool,
+    /// There is an image whose nodes do not shut down when they are asked to.
+    pub stubborn: bool,
 }
 
 impl SuiteOptions {
     /// A provisioner with these capabilities and nothing beside it.
     #[must_use]
     pub fn new(capabilities: ProvisionerCapabilities) -> Self {
-        Self { capabilities, foreign: false, faults: false, volumes: false }
+        Self { capabilities, foreign: false, faults: false, volumes: false, stubborn: false }
     }
 
     /// Subjects have a provisioner in a second namespace.
@@ -54,6 +56,13 @@ impl SuiteOptions {
     #[must_use]
     pub fn with_volumes(mut self) -> Self {
         self.volumes = true;
+        self
+    }
+
+    /// Subjects have an image whose nodes do not shut down by themselves.
+    #[must_use]
+    pub fn with_stubborn(mut self) -> Self {
+        self.stubborn = true;
         self
     }
 }
@@ -81,6 +90,8 @@ pub struct Subject {
     pub faults: Option<Arc<dyn FaultInjector>>,
     /// A driver whose volumes can be attached to the nodes.
     pub volumes: Option<Arc<dyn VolumeDriver>>,
+    /// An image whose nodes do not shut down when they are asked to.
+    pub stubborn: Option<ImageId>,
     adjust: Option<Adjust>,
 }
 
@@ -113,6 +124,7 @@ impl Subject {
             foreign: None,
             faults: None,
             volumes: None,
+            stubborn: None,
             adjust: None,
         }
     }
@@ -141,6 +153,13 @@ impl Subject {
     #[must_use]
     pub fn with_volumes(mut self, driver: Arc<dyn VolumeDriver>) -> Self {
         self.volumes = Some(driver);
+        self
+    }
+
+    /// Adds an image whose nodes do not shut down when they are asked to.
+    #[must_use]
+    pub fn with_stubborn(mut self, image: impl Into<ImageId>) -> Self {
+        self.stubborn = Some(image.into());
         self
     }
 
@@ -225,10 +244,6 @@ impl Subject {
         listed.sort();
         expect_eq(listed, ids, "nodes of the request")
     }
-}
-
-fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
-    (!able).then_some(reason)
 }
 
 /// The suite `node::<name>`.

@@ -27,6 +27,7 @@ pub(super) fn cases(cases: Cases) -> Cases {
         .case("a_fence_holds_after_somebody_else_took_over", taken_over)
         .case("a_fence_holds_when_nobody_took_over", fence_of_expired)
         .case("a_fence_is_of_its_own_lease", fence_of_other)
+        .case("a_fence_holds_where_there_is_nothing_to_write", fence_of_nothing)
         .case("a_held_lease_renews_itself", held_renews)
         .case("a_held_lease_that_is_lost_cancels_the_work", held_lost)
         .case("a_held_lease_is_waited_for", held_waits)
@@ -229,6 +230,19 @@ async fn hold(s: &Subject, ttl: Duration) -> Result<HeldLease, Failure> {
     let store = Arc::clone(&s.store);
     let held = HeldLease::acquire(store, &s.ctx, &key("l/a")?, "one", ttl).await?;
     expect_some(held, "a lease that should be free")
+}
+
+async fn fence_of_nothing(s: Arc<Subject>) -> Outcome {
+    let pool = s.store.index_pool(&key("pool")?, 3);
+    let lease = must_acquire(&s, "l/a", "one", s.long()).await?;
+    let index = pool.allocate(&s.ctx, "web", Some(&lease)).await?;
+    expect_eq(pool.allocate(&s.ctx, "web", Some(&lease)).await?, index, "the number again")?;
+    pool.release(&s.ctx, "db", Some(&lease)).await?;
+    s.store.release(&s.ctx, &lease).await?;
+    let again = pool.allocate(&s.ctx, "web", Some(&lease)).await;
+    ensure_lost(&expect_err(again, Conflict, "the number again, under a lost lease")?, &lease)?;
+    let release = pool.release(&s.ctx, "db", Some(&lease)).await;
+    ensure_lost(&expect_err(release, Conflict, "a release of none, under a lost lease")?, &lease)
 }
 
 async fn held_renews(s: Arc<Subject>) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::subject::unless;
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err, expect_some};
 use super::{Reasons, Subject};
 use crate::volume_driver::AttachOptions;
@@ -13,9 +14,9 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
     let can = &why.options.capabilities;
     let (one, two) = (why.nodes(1), why.nodes(2));
     let single = two.or(can.attach_many.then_some("attaches to many nodes"));
-    let many = two.or(Reasons::unless(can.attach_many, "attaches to one node only"));
-    let over = single.or(Reasons::unless(can.take_over, "cannot take over"));
-    let read = one.or(Reasons::unless(can.read_only, "cannot attach for reading only"));
+    let many = two.or(unless(can.attach_many, "attaches to one node only"));
+    let over = single.or(unless(can.take_over, "cannot take over"));
+    let read = one.or(unless(can.read_only, "cannot attach for reading only"));
     let mut on = on
         .case_unless(one, "attach_shows_where_it_is", attach_shows_where_it_is)
         .case_unless(one, "attach_twice_is_the_same_attachment", attach_twice)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::subject::unless;
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq};
 use super::{Reasons, Subject};
 use crate::Context;
@@ -14,12 +15,12 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
     let data = why.data();
     let two = data.or(why.nodes(2));
     let over = two
-        .or(Reasons::unless(can.take_over, "cannot take over"))
+        .or(unless(can.take_over, "cannot take over"))
         .or(can.attach_many.then_some("attaches to many nodes"));
-    let read = data.or(Reasons::unless(can.read_only, "cannot attach for reading only"));
-    let grows = data.or(Reasons::unless(can.grow, "volumes cannot grow"));
-    let restores = data
-        .or(Reasons::unless(can.snapshots && can.restore, "volumes are not made from snapshots"));
+    let read = data.or(unless(can.read_only, "cannot attach for reading only"));
+    let grows = data.or(unless(can.grow, "volumes cannot grow"));
+    let restores =
+        data.or(unless(can.snapshots && can.restore, "volumes are not made from snapshots"));
     on.case_unless(data, "data_survives_reattach", data_survives_reattach)
         .case_unless(two, "data_follows_to_another_node", data_follows_to_another_node)
         .case_unless(over, "data_survives_take_over", data_survives_take_over)

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::subject::{
-    INTERRUPTIONS, cancelled_after, dropped_after, ended_contexts, expect_interrupted, lost,
-    with_deadline,
-};
+use super::super::subject::{INTERRUPTIONS, Interruption, dropped_after, ended_contexts, lost};
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
 use super::{Reasons, Subject};
 use crate::volume_driver::{AttachOptions, VolumeSpec, VolumeStatus};
@@ -19,13 +16,19 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
     let at_node = faults.or(one);
     on.case("ended_context_has_no_effect", ended_context_has_no_effect)
         .case_unless(one, "attach_with_an_ended_context_has_no_effect", attach_when_ended)
-        .case("cancelled_create_is_finished_by_the_next", cancelled_create)
-        .case("late_create_is_finished_by_the_next", late_create)
+        .case("cancelled_create_is_finished_by_the_next", |s| {
+            interrupted_create(s, Interruption::Cancelled)
+        })
+        .case("late_create_is_finished_by_the_next", |s| interrupted_create(s, Interruption::Late))
         .case("dropped_create_is_finished_by_the_next", dropped_create)
         .case_unless(one, "cancelled_attach_is_finished_by_the_next", cancelled_attach)
         .case("cancelled_destroy_is_finished_by_the_next", cancelled_destroy)
-        .case_unless(faults, "hanging_call_ends_when_cancelled", hanging_call_ends)
-        .case_unless(faults, "hanging_call_ends_at_the_deadline", hanging_call_is_late)
+        .case_unless(faults, "hanging_call_ends_when_cancelled", |s| {
+            hanging_call(s, Interruption::Cancelled)
+        })
+        .case_unless(faults, "hanging_call_ends_at_the_deadline", |s| {
+            hanging_call(s, Interruption::Late)
+        })
         .case_unless(faults, "create_with_a_lost_reply_makes_one", create_with_a_lost_reply)
         .case_unless(faults, "half_made_volume_is_finished_by_a_second_create", half_made)
         .case_unless(faults, "half_made_volume_can_be_destroyed", half_made_can_be_destroyed)
@@ -63,7 +66,7 @@ async fn attach_when_ended(s: S) -> Outcome {
     s.expect_attached(&volume, &[]).await
 }
 
-async fn cancelled_create(s: S) -> Outcome {
+async fn interrupted_create(s: S, how: Interruption) -> Outcome {
     for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
         let spec = s.spec(&format!("data-{n}"))?;
         let call = |ctx| {
@@ -71,21 +74,7 @@ async fn cancelled_create(s: S) -> Outcome {
             let s = &s;
             async move { s.driver.create(&ctx, spec).await }
         };
-        expect_interrupted(&cancelled_after(after, call).await?, ErrorKind::Cancelled)?;
-        s.expect_finished(&spec).await?;
-    }
-    Ok(())
-}
-
-async fn late_create(s: S) -> Outcome {
-    for (n, after) in INTERRUPTIONS.into_iter().enumerate() {
-        let spec = s.spec(&format!("data-{n}"))?;
-        let call = |ctx| {
-            let spec = &spec;
-            let s = &s;
-            async move { s.driver.create(&ctx, spec).await }
-        };
-        expect_interrupted(&with_deadline(after, call).await?, ErrorKind::Timeout)?;
+        how.survive(after, call).await?;
         s.expect_finished(&spec).await?;
     }
     Ok(())
@@ -107,7 +96,7 @@ async fn cancelled_attach(s: S) -> Outcome {
             let (s, volume, options) = (&s, &volume, &options);
             async move { s.driver.attach(&ctx, &volume.id, node, options).await }
         };
-        expect_interrupted(&cancelled_after(after, call).await?, ErrorKind::Cancelled)?;
+        Interruption::Cancelled.survive(after, call).await?;
         s.attach(&volume, node).await?;
         s.expect_attached(&volume, &[node]).await?;
         s.detach(&volume, node).await?;
@@ -122,7 +111,7 @@ async fn cancelled_destroy(s: S) -> Outcome {
             let (s, volume) = (&s, &volume);
             async move { s.driver.destroy(&ctx, &volume.id).await }
         };
-        expect_interrupted(&cancelled_after(after, call).await?, ErrorKind::Cancelled)?;
+        Interruption::Cancelled.survive(after, call).await?;
         match s.destroy(&volume).await {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => s.expect_none().await?,
@@ -131,27 +120,15 @@ async fn cancelled_destroy(s: S) -> Outcome {
     Ok(())
 }
 
-async fn hanging_call_ends(s: S) -> Outcome {
+async fn hanging_call(s: S, how: Interruption) -> Outcome {
     s.faults()?.hang(Operation::VolumeCreate);
     let spec = s.spec("data")?;
     let call = |ctx| {
         let (s, spec) = (&s, &spec);
         async move { s.driver.create(&ctx, spec).await }
     };
-    let ended = cancelled_after(Duration::from_millis(50), call).await?;
-    expect_err(ended, ErrorKind::Cancelled, "a call that hangs and is cancelled")?;
-    s.expect_finished(&spec).await
-}
-
-async fn hanging_call_is_late(s: S) -> Outcome {
-    s.faults()?.hang(Operation::VolumeCreate);
-    let spec = s.spec("data")?;
-    let call = |ctx| {
-        let (s, spec) = (&s, &spec);
-        async move { s.driver.create(&ctx, spec).await }
-    };
-    let ended = with_deadline(Duration::from_millis(50), call).await?;
-    expect_err(ended, ErrorKind::Timeout, "a call that hangs until its deadline")?;
+    let ended = how.interrupt(Duration::from_millis(50), call).await?;
+    expect_err(ended, how.kind(), "a call that hangs and is interrupted")?;
     s.expect_finished(&spec).await
 }
 

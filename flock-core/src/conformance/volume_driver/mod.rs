@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::subject::unless;
 use super::{
     Failure, FaultInjector, Fixture, Outcome, Suite, SuiteOn, ensure, expect_eq, expect_some,
 };
@@ -272,25 +273,21 @@ struct Reasons {
 }
 
 impl Reasons {
-    fn unless(able: bool, reason: &'static str) -> Option<&'static str> {
-        (!able).then_some(reason)
-    }
-
     fn nodes(&self, needed: usize) -> Option<&'static str> {
         let reason = if needed > 1 { "needs two nodes" } else { "needs a node" };
-        Self::unless(self.options.nodes >= needed, reason)
+        unless(self.options.nodes >= needed, reason)
     }
 
     fn foreign(&self) -> Option<&'static str> {
-        Self::unless(self.options.foreign, "no second namespace")
+        unless(self.options.foreign, "no second namespace")
     }
 
     fn faults(&self) -> Option<&'static str> {
-        Self::unless(self.options.faults, "no fault injection")
+        unless(self.options.faults, "no fault injection")
     }
 
     fn data(&self) -> Option<&'static str> {
-        Self::unless(self.options.data, "no way to the data").or(self.nodes(1))
+        unless(self.options.data, "no way to the data").or(self.nodes(1))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::subject::unless;
 use super::super::{Fixture, Outcome, SuiteOn, expect_eq, expect_err};
 use super::{Reasons, Subject};
 use crate::volume_driver::VolumeSpec;
@@ -11,17 +12,15 @@ type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
     let can = &why.options.capabilities;
-    let rounds = Reasons::unless(can.size_unit > 1, "does not round sizes");
-    let bounded = Reasons::unless(
-        can.max_size.is_some_and(|max| max < u64::MAX),
-        "does not tell its largest size",
-    );
-    let grows = Reasons::unless(can.grow, "volumes cannot grow");
-    let shrinks = Reasons::unless(can.shrink, "volumes cannot shrink");
+    let rounds = unless(can.size_unit > 1, "does not round sizes");
+    let bounded =
+        unless(can.max_size.is_some_and(|max| max < u64::MAX), "does not tell its largest size");
+    let grows = unless(can.grow, "volumes cannot grow");
+    let shrinks = unless(can.shrink, "volumes cannot shrink");
     let any = grows.and(shrinks);
     let attached = any.or(why.nodes(1)).or(grows);
     let detached_only = attached.or(can.resize_attached.then_some("resizes attached volumes"));
-    let in_use = attached.or(Reasons::unless(can.resize_attached, "resizes detached volumes only"));
+    let in_use = attached.or(unless(can.resize_attached, "resizes detached volumes only"));
     let mut on = on
         .case("size_of_nothing_is_refused", size_of_nothing_is_refused)
         .case("smallest_size_is_given", smallest_size_is_given)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::subject::unless;
 use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
 use super::{Reasons, Subject};
 use crate::volume_driver::{Snapshot, SnapshotSpec, Volume};
@@ -11,8 +12,8 @@ type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
     let can = &why.options.capabilities;
-    let able = Reasons::unless(can.snapshots, "volumes have no snapshots");
-    let restores = able.or(Reasons::unless(can.restore, "volumes are not made from snapshots"));
+    let able = unless(can.snapshots, "volumes have no snapshots");
+    let restores = able.or(unless(can.restore, "volumes are not made from snapshots"));
     let mut on = on
         .case_unless(able, "snapshot_shows", snapshot_shows)
         .case_unless(able, "snapshot_twice_is_the_same_snapshot", snapshot_twice)

@@ -7,7 +7,7 @@ use crate::provisioner::{
     DeploySpec, Deployment, MountSource, Node, NodeOutcome, NodeStatus, Provisioner,
     ProvisionerCapabilities, StopOptions,
 };
-use crate::{Context, Error, ErrorKind, Health, ListFilter, NodeId, Operation, Result};
+use crate::{Context, Health, ListFilter, NodeId, Operation, Result};
 
 #[async_trait]
 impl<T: Provisioner> Provisioner for DryRun<T> {
@@ -41,7 +41,7 @@ impl<T: Provisioner> Provisioner for DryRun<T> {
         let listed = self.inner.list(ctx, filter).await?;
         let wanted = |node: &Node| filter.matches(&node.owner);
         let mut nodes = self.plan.lock().nodes.apply(listed, |node| &node.id, wanted);
-        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        nodes.sort_by(|a, b| (&a.name, &a.owner.app).cmp(&(&b.name, &b.owner.app)));
         Ok(nodes)
     }
 
@@ -81,6 +81,7 @@ impl<T: Provisioner> DryRun<T> {
             if found.owner != spec.owner {
                 return Err(taken("node", name, found.id.as_str()));
             }
+            spec.require_same(found)?;
             if !matches!(found.status, NodeStatus::Starting | NodeStatus::Failed) {
                 return Ok(found.clone());
             }
@@ -116,10 +117,7 @@ impl<T: Provisioner> DryRun<T> {
         from: NodeStatus,
         to: NodeStatus,
     ) -> Result<Node> {
-        if !self.inner.capabilities().stop_start {
-            let message = "nodes cannot be stopped or started here";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        self.inner.capabilities().require_stop_start()?;
         let found = Provisioner::get(self, ctx, id).await?;
         if found.status == to {
             return Ok(found);

@@ -11,6 +11,7 @@ use super::values::{Ids, parse_size};
 use crate::document::{Affects, Key, Node, Problem, Reader, Section, Value};
 use crate::location::Location;
 use crate::rootfs::compress::Format;
+use crate::rootfs::exclude;
 
 /// The keys of each section, by the section's name. `docs/configuration.md`
 /// is tested against it.
@@ -326,10 +327,10 @@ fn read_exclude(r: &mut Reader, s: &Section<'_>) -> Vec<String> {
     let mut globs = Vec::new();
     for item in items {
         let Some(text) = r.scalar(item, "build.exclude") else { continue };
-        match globset::Glob::new(text) {
+        match exclude::glob(text) {
             Ok(_) => globs.push(text.to_owned()),
             Err(error) => {
-                let message = format!("build.exclude: '{text}' is not a glob: {}", error.kind());
+                let message = format!("build.exclude: {}", said(error));
                 r.problem(item.at, "build.exclude", message);
             }
         }

@@ -22,6 +22,7 @@ pub mod source;
 
 mod directory;
 mod entry;
+pub(crate) mod exclude;
 mod index;
 mod name;
 mod read_at;

@@ -260,6 +260,13 @@ fn validate_lists_every_problem() {
 }
 
 #[test]
+fn a_fresh_file_is_told_in_a_few_lines() {
+    let place = Place::new();
+    assert_eq!(place.flock(&["app", "create", "web"]).code, 0);
+    assert_snapshot!(place.flock(&["app", "validate", "web"]).all(), @"");
+}
+
+#[test]
 fn flockrs_own_file_is_understood() {
     let place = Place::new();
     place.write("myapp/config.yaml", FLOCKR);

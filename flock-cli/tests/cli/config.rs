@@ -191,3 +191,17 @@ fn doctor_tells_what_is_broken() {
     assert_eq!(no_git.code, 0);
     assert!(no_git.stdout.contains("warning  git: not installed"), "{}", no_git.stdout);
 }
+
+/// Where they would change nothing they are not offered.
+#[test]
+fn profiles_are_for_the_commands_that_read_them() {
+    let place = Place::new();
+    place.write("profiles.yaml", "test: {apikey: a, url: https://example.org, secretkey: s}");
+    for command in [&["config", "show"][..], &["doctor"]] {
+        let with = |name| [command, &["--config", "profiles.yaml", "--profile", name]].concat();
+        assert!(place.flock(&with("test")).stdout.contains("profiles.yaml"), "{command:?}");
+        assert!(place.flock(&with("missing")).all().contains("no profile 'missing'"));
+    }
+    assert_eq!(place.flock(&["app", "list", "--profile", "test"]).code, 2);
+    assert_eq!(place.flock(&["app", "list", "--config", "profiles.yaml"]).code, 2);
+}

@@ -233,6 +233,9 @@ async fn a_request_needs_no_file_and_keeps_the_output_that_was_asked_for() {
     assert!(!made.contains_key("var/www/old") && !made.contains_key("var/log"));
 }
 
+/// Makes a request another one.
+type Change<'a> = &'a dyn Fn(&mut BuildRequest);
+
 /// What can be known beforehand is told beforehand.
 #[test]
 fn a_check_finds_what_the_build_would() {
@@ -245,7 +248,7 @@ fn a_check_finds_what_the_build_would() {
     fs::create_dir(home.path("shop/.taken.tar.part")).unwrap();
     let path = |name: &str| Location::Path(home.path(name));
     let checksum = Some("0".repeat(64).parse().unwrap());
-    let found = |what: &str, change: &dyn Fn(&mut BuildRequest)| {
+    let found = |what: &str, change: Change<'_>| {
         let mut request = home.request();
         change(&mut request);
         let error = request.check().unwrap_err();
@@ -260,12 +263,12 @@ fn a_check_finds_what_the_build_would() {
         ErrorKind::InvalidData
     );
     assert_eq!(found("a device", &|r| r.base = Location::Path("/dev/null".into())), wrong);
-    let unfit: [(&str, &dyn Fn(&mut BuildRequest)); 11] = [
+    let unfit: [(&str, Change<'_>); 11] = [
         ("a directory's checksum", &|r| {
             (r.base, r.base_checksum) = (path("shop/rootfs"), checksum);
         }),
         ("an image's checksum", &|r| {
-            (r.base, r.base_checksum) = ("oci://debian:13".parse().unwrap(), checksum);
+            (r.base, r.base_checksum) = ("oci://example.org/debian:13".parse().unwrap(), checksum);
         }),
         ("an application's", &|r| r.applications[0].checksum = checksum),
         ("no archive", &|r| r.applications[0].repository = Location::Ssh("git@host:a".to_owned())),
@@ -363,9 +366,9 @@ async fn a_limit_is_named_as_it_is_set() {
     zstd.window_log(24).unwrap();
     std::io::Write::write_all(&mut zstd, &plain).unwrap();
     fs::write(home.path("shop/base.tar"), zstd.finish().unwrap()).unwrap();
-    let changes: [(&str, fn(&mut BuildRequest)); 2] = [
-        ("`build.max_size`", |request| request.max_size = 1 << 20),
-        ("`--memory`", |request| request.memory = Some(1 << 20)),
+    let changes: [(&str, Change<'_>); 2] = [
+        ("`build.max_size`", &|request| request.max_size = 1 << 20),
+        ("`--memory`", &|request| request.memory = Some(1 << 20)),
     ];
     for (setting, change) in changes {
         let mut request = home.request();

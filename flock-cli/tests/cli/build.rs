@@ -227,9 +227,14 @@ fn standard_output_takes_the_appliance() {
     assert!(plan.stdout.contains("standard output"), "{}", plan.all());
 
     // Whoever reads it must not take a part for the whole.
-    let mut command = place.command();
-    let command = command.args(["build", "web", "-o", "-"]).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flock"))
+        .args(["build", "web", "-o", "-"])
+        .env("HOME", place.root.path().join("home"))
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }

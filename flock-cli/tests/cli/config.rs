@@ -36,6 +36,7 @@ fn show_names_every_source() {
     cache_dir      t  (project file flock.yaml)
     cache_max_age  7200 s  (user file [ROOT]/home/.config/flock/flock.yaml)
     threads        3  (flag --threads)
+    memory         -  (default)
     config         -  (default)
     profile        -  (default)
     color          never  (variable FLOCK_COLOR)
@@ -76,6 +77,12 @@ fn show_as_json_hides_the_secret() {
           "source": {
             "kind": "flag",
             "name": "--threads"
+          }
+        },
+        "memory": {
+          "value": null,
+          "source": {
+            "kind": "default"
           }
         },
         "config": {

@@ -183,7 +183,7 @@ fn attributes_in_libarchives_records_count() {
     let only = with_records(&[("LIBARCHIVE.xattr.user.a%3Db", b"AP8gdg")]);
     let member = read_all(&only).unwrap().remove(0);
     let want = Xattr { name: b"user.a=b".to_vec(), value: b"\0\xff v".to_vec() };
-    assert_eq!(member.metadata.xattrs, [want.clone()]);
+    assert_eq!(member.metadata.xattrs, std::slice::from_ref(&want));
     assert!(member.metadata.other.is_empty());
     assert!(!member.portable, "GNU tar does not read them");
 
@@ -194,7 +194,7 @@ fn attributes_in_libarchives_records_count() {
             ("SCHILY.xattr.user.a%3Db", b"\0\xff v"),
         ];
         let member = read_all(&with_records(&[both[first], both[second]])).unwrap().remove(0);
-        assert_eq!(member.metadata.xattrs, [want.clone()]);
+        assert_eq!(member.metadata.xattrs, std::slice::from_ref(&want));
         assert!(member.portable);
     }
     let bad = with_records(&[("LIBARCHIVE.xattr.user.x", b"no base 64!")]);

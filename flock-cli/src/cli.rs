@@ -255,7 +255,9 @@ fn missing_app(error: &clap::Error) -> Option<String> {
     let is_app = error.kind() == ClapKind::MissingRequiredArgument
         && missing.iter().any(|name| name == "<APP>")
         && Path::new(CONFIG_FILE).is_file();
-    is_app.then(|| "this directory is an application: name it with a dot, '.'".to_owned())
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let command = usage.trim().trim_start_matches("Usage: ").replace("<APP>", ".");
+    is_app.then(|| format!("this directory is an application: `{command}`"))
 }
 
 /// A mistake on the command line, as JSON.

@@ -262,8 +262,8 @@ fn in_an_application_the_hint_is_a_dot() {
     let output = command.arg("build").current_dir(place.dir().join("web")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("name it with a dot"), "{said}");
-    assert!(!place.flock(&["build"]).stderr.contains("dot"));
+    assert!(said.contains("this directory is an application: `flock build .`"), "{said}");
+    assert!(!place.flock(&["build"]).stderr.contains("this directory"));
 }
 
 #[test]

@@ -98,7 +98,8 @@ impl Format {
             "zst" | "tzst" => Ok(Some(Self::ZSTD)),
             "xz" | "txz" | "lzma" | "tlz" | "bz2" | "tbz" | "tbz2" | "tz2" | "lz" | "lz4"
             | "lzo" | "z" | "br" | "zip" | "7z" => {
-                let message = format!("cannot write {}: no .{extension} here", path.display());
+                let message =
+                    format!("cannot write {}: flock makes no .{extension}", path.display());
                 Err(Error::new(ErrorKind::InvalidConfig, message)
                     .hint("let the name end in .tar, .tar.gz or .tar.zst"))
             }

@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind as ClapKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use flock_core::app::{Location, RepositoryType};
+use flock_core::app::{CONFIG_FILE, Location, RepositoryType};
 use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS};
 use flock_core::{Error, ErrorKind};
@@ -56,29 +56,43 @@ pub(crate) struct Global {
     /// How long a download may be used unasked, such as 12h or 30d.
     #[arg(long, global = true, value_name = "AGE", hide_short_help = true)]
     pub(crate) cache_max_age: Option<String>,
-    /// How many threads compress.
+    /// How many threads compress, as far as the memory goes.
     #[arg(long, global = true, value_name = "N", hide_short_help = true)]
     pub(crate) threads: Option<String>,
+    /// Most memory for compression, and for what a compressed input needs.
+    #[arg(long, global = true, value_name = "SIZE", hide_short_help = true)]
+    pub(crate) memory: Option<String>,
+}
+
+/// Which profile a command works with; for those that work with one.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ProfileOptions {
     /// File with the profiles (flockr.yaml).
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<String>,
     /// Profile to use.
-    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 }
 
-impl Global {
+impl Cli {
     /// The flags that give a setting, by the setting's key.
     pub(crate) fn settings(&self) -> Vec<(&'static str, &str)> {
-        let none = self.no_progress.then_some("none");
+        let global = &self.global;
+        let none = global.no_progress.then_some("none");
+        let profile = match &self.command {
+            Command::Config(Config::Show(options)) | Command::Doctor(options) => Some(options),
+            _ => None,
+        };
         [
-            ("cache_dir", self.cache_dir.as_deref()),
-            ("cache_max_age", self.cache_max_age.as_deref()),
-            ("threads", self.threads.as_deref()),
-            ("config", self.config.as_deref()),
-            ("profile", self.profile.as_deref()),
-            ("color", self.color.as_deref()),
-            ("progress", self.progress.as_deref().or(none)),
+            ("cache_dir", global.cache_dir.as_deref()),
+            ("cache_max_age", global.cache_max_age.as_deref()),
+            ("threads", global.threads.as_deref()),
+            ("memory", global.memory.as_deref()),
+            ("config", profile.and_then(|options| options.config.as_deref())),
+            ("profile", profile.and_then(|options| options.profile.as_deref())),
+            ("color", global.color.as_deref()),
+            ("progress", global.progress.as_deref().or(none)),
         ]
         .into_iter()
         .filter_map(|(key, text)| text.map(|text| (key, text)))
@@ -98,7 +112,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(Config),
     /// Tell what works on this machine, and what to install for the rest.
-    Doctor,
+    Doctor(ProfileOptions),
     /// Print the completions for a shell.
     Completions {
         /// The shell.
@@ -122,11 +136,13 @@ pub(crate) enum App {
     /// Show what an application is made of.
     Show {
         /// The application's name, or the path of its directory.
+        #[arg(value_name = "APP")]
         name: String,
     },
     /// Check an application's config.yaml and list every problem.
     Validate {
         /// The application's name, or the path of its directory.
+        #[arg(value_name = "APP")]
         name: String,
     },
 }
@@ -158,11 +174,12 @@ pub(crate) struct Build {
     /// What to build: lxc is a root file system as a tar archive.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
-    /// File to write, instead of APP/APP.tar with .gz or .zst behind.
+    /// File to write, instead of APP/APP.tar with .gz or .zst behind; `-` is
+    /// standard output.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
-    /// none, gzip or zstd, with a level as in gzip:9, instead of the
-    /// configuration's.
+    /// none, gzip or zstd, with a level as in gzip:9, instead of what the
+    /// output's name says or, if it says nothing, the configuration.
     #[arg(long, value_name = "HOW")]
     pub(crate) compression: Option<Format>,
     /// Replace an appliance that is there.
@@ -172,7 +189,9 @@ pub(crate) struct Build {
     /// it may be incomplete.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Check everything that can be checked, and show what would be built.
+    /// Check everything that can be known without fetching, and show what
+    /// would be built. Ends as the build would, as far as that is known: with
+    /// 1 if the output is there already, after the plan.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
@@ -206,14 +225,18 @@ impl From<Repository> for RepositoryType {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Show every setting with its source, and the profiles without secrets.
-    Show,
+    Show(ProfileOptions),
 }
 
 /// Parses the command line. Help and version are printed; so are mistakes,
 /// and the exit code for either is the error.
 pub(crate) fn parse() -> Result<Cli, Exit> {
-    Cli::try_parse().map_err(|error| {
+    Cli::try_parse().map_err(|mut error| {
         let shown = matches!(error.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
+        if let Some(tip) = missing_app(&error) {
+            let tips = ContextValue::StyledStrs(vec![tip.into()]);
+            error.insert(ContextKind::Suggested, tips);
+        }
         if !shown && std::env::args_os().any(|argument| argument == "--json") {
             return usage(&error);
         }
@@ -223,13 +246,28 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
     })
 }
 
+/// What to say where the application's name is missing and the working
+/// directory is an application.
+fn missing_app(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_app = error.kind() == ClapKind::MissingRequiredArgument
+        && missing.iter().any(|name| name == "<APP>")
+        && Path::new(CONFIG_FILE).is_file();
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let command = usage.trim().trim_start_matches("Usage: ").replace("<APP>", ".");
+    is_app.then(|| format!("this directory is an application: `{command}`"))
+}
+
 /// A mistake on the command line, as JSON.
 fn usage(error: &clap::Error) -> Exit {
     let rendered = error.render().to_string();
     let message = rendered.split("\n\n").next().unwrap_or_default();
     let message = message.trim_start_matches("error: ").trim_end();
-    let error =
-        Error::new(ErrorKind::InvalidConfig, message).hint("`flock --help` shows the usage");
+    let tip = missing_app(error);
+    let error = Error::new(ErrorKind::InvalidConfig, message);
+    let error = tip.into_iter().fold(error, Error::hint).hint("`flock --help` shows the usage");
     Printer::new(true, false, ColorChoice::Never).stop(&Stop::Error(error))
 }
 
@@ -264,10 +302,11 @@ mod tests {
     #[test]
     fn every_setting_has_its_flag() {
         let command = command();
+        let doctor = command.find_subcommand("doctor").unwrap();
         for setting in SETTINGS {
             let flag = setting.flag.trim_start_matches("--");
-            let known = command.get_arguments().any(|argument| argument.get_long() == Some(flag));
-            assert!(known, "{}", setting.flag);
+            let mut flags = command.get_arguments().chain(doctor.get_arguments());
+            assert!(flags.any(|argument| argument.get_long() == Some(flag)), "{}", setting.flag);
         }
     }
 }

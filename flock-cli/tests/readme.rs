@@ -11,7 +11,7 @@ mod harness;
 
 use std::fs;
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -67,7 +67,12 @@ fn probe(need: &str) -> Service {
 /// The host of the first mirror in apt's sources.
 fn mirror() -> Option<String> {
     let files = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
-    let files = files.map(|file| file.path()).chain(["/etc/apt/sources.list".into()]);
+    // Other names there are not apt's: what was disabled, or left by dpkg (sources.list(5)).
+    let is_apts = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "list" || extension == "sources")
+    };
+    let files = files.map(|file| file.path()).filter(is_apts);
+    let files = files.chain(["/etc/apt/sources.list".into()]);
     let text: String = files.filter_map(|file| fs::read_to_string(file).ok()).collect();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let mut words = lines.flat_map(str::split_whitespace);

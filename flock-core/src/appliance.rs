@@ -57,25 +57,28 @@
 //! ```
 
 mod build;
+mod check;
+mod inject;
+mod paths;
 mod sources;
 
-use std::fs;
+use std::mem::discriminant;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::app::{App, ApplicationConfig, InjectConfig, InjectedContent, RepositoryType};
+use crate::app::{App, ApplicationConfig, InjectConfig, InjectedContent};
 use crate::cache::Cache;
 use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
+use crate::rootfs::decompress::Limits;
 use crate::settings::{DEFAULT_CACHE_MAX_AGE, Settings};
 use crate::{Error, ErrorKind, Result};
 
-pub use build::build;
+pub use build::{build, build_to};
 
 /// The most that may be in an appliance unless its configuration says
 /// otherwise, in bytes before compression: 64 GiB.
@@ -100,19 +103,29 @@ pub struct BuildRequest {
     pub inject: InjectConfig,
     /// The most that may be in it, in bytes before compression.
     pub max_size: u64,
+    /// The most bytes that may come out of a compressed input for each one in
+    /// it, see [`Limits::max_ratio`].
+    pub max_ratio: u64,
     /// How it is compressed.
     pub compression: Format,
     /// The file it becomes.
+    #[serde(serialize_with = "lossy")]
     pub output: PathBuf,
     /// Whether a file that is there may be replaced.
     pub force: bool,
     /// The directory for downloads and unpacked bases.
+    #[serde(serialize_with = "lossy")]
     pub cache_dir: PathBuf,
     /// How long a download may be used without asking its server.
     #[serde(skip)]
     pub cache_max_age: Duration,
-    /// How many threads compress.
+    /// How many threads compress, as far as the memory goes.
     pub threads: NonZeroUsize,
+    /// The most bytes of memory that compressing may take, and that a
+    /// compressed input may make its decoder take. `None` for the defaults of
+    /// [`CompressionSettings`](crate::rootfs::compress::CompressionSettings)
+    /// and [`Limits`].
+    pub memory: Option<u64>,
     /// Whether the appliance is safe on the disk before it gets its name.
     /// Without it a loss of power, though not of the process, may leave an
     /// incomplete one.
@@ -127,11 +140,15 @@ pub struct BuildRequest {
     /// long as no other was asked for.
     #[serde(skip)]
     derived_output: Option<PathBuf>,
+    /// The compression as configured, as long as no other was asked for.
+    #[serde(skip)]
+    configured_compression: Option<Format>,
 }
 
 impl BuildRequest {
-    /// The base alone, written to `output` without compression, under the
-    /// name `app` in messages.
+    /// The base alone, written to `output`, under the name `app` in messages.
+    /// It is compressed as the output's name says, see
+    /// [`BuildRequest::with_output`]; not at all if it says nothing.
     ///
     /// Nothing is left out or put in; at most [`DEFAULT_MAX_SIZE`]; a file
     /// that is there is not replaced; synced to the disk; as many threads as
@@ -156,17 +173,21 @@ impl BuildRequest {
             exclude: Vec::new(),
             inject: InjectConfig::default(),
             max_size: DEFAULT_MAX_SIZE,
+            max_ratio: Limits::default().max_ratio,
             compression: Format::None,
-            output: output.into(),
+            output: PathBuf::new(),
             force: false,
             cache_dir: Cache::user()?.dir().to_path_buf(),
             cache_max_age: DEFAULT_CACHE_MAX_AGE,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            memory: None,
             sync: true,
             source_date_epoch: None,
             config: None,
             derived_output: None,
-        })
+            configured_compression: Some(Format::None),
+        }
+        .with_output(output))
     }
 
     /// What the configuration of `app` asks for, within `settings`. The
@@ -189,12 +210,13 @@ impl BuildRequest {
         let applications = if build.deploy_app { build.applications.as_slice() } else { &[] };
         Ok(Self {
             app: app.name.clone(),
-            base: base.within(here),
+            base: location_within(base, here),
             base_checksum: build.base_checksum,
             applications: applications.iter().map(|one| application_within(one, here)).collect(),
             exclude: build.exclude.clone(),
             inject: inject_within(&build.inject, here),
             max_size: build.max_size.unwrap_or(DEFAULT_MAX_SIZE),
+            max_ratio: build.max_ratio.unwrap_or(Limits::default().max_ratio),
             compression,
             derived_output: Some(output.clone()),
             output,
@@ -202,9 +224,11 @@ impl BuildRequest {
             cache_dir: settings.cache_dir.value.clone(),
             cache_max_age: settings.cache_max_age.value,
             threads: settings.threads.value,
+            memory: settings.memory.value,
             sync: true,
             source_date_epoch: None,
             config: Some(app.config_path()),
+            configured_compression: Some(compression),
         })
     }
 
@@ -236,6 +260,20 @@ impl BuildRequest {
         self
     }
 
+    /// Sets [`max_ratio`](Self::max_ratio).
+    #[must_use]
+    pub fn with_max_ratio(mut self, ratio: u64) -> Self {
+        self.max_ratio = ratio;
+        self
+    }
+
+    /// Sets [`memory`](Self::memory).
+    #[must_use]
+    pub fn with_memory(mut self, bytes: Option<u64>) -> Self {
+        self.memory = bytes;
+        self
+    }
+
     /// Sets [`max_size`](Self::max_size).
     #[must_use]
     pub fn with_max_size(mut self, bytes: u64) -> Self {
@@ -256,14 +294,27 @@ impl BuildRequest {
             }
         }
         self.compression = compression;
+        self.configured_compression = None;
         self
     }
 
-    /// Sets [`output`](Self::output).
+    /// Sets [`output`](Self::output). A compression that nobody asked for
+    /// follows its name: none for `.tar`, gzip for `.gz` and `.tgz`, zstd for
+    /// `.zst` and `.tzst`, with the configured level if it is configured; a
+    /// name that says nothing leaves it as configured. One that was asked for,
+    /// before or after, stays; a name that says otherwise is then refused by
+    /// [`BuildRequest::check`].
     #[must_use]
     pub fn with_output(mut self, output: impl Into<PathBuf>) -> Self {
         self.output = output.into();
         self.derived_output = None;
+        if let Some(configured) = self.configured_compression {
+            // What flock cannot write is for the check to refuse.
+            let named = Format::from_file_name(&self.output).ok().flatten();
+            self.compression = named
+                .filter(|named| discriminant(named) != discriminant(&configured))
+                .unwrap_or(configured);
+        }
         self
     }
 
@@ -308,99 +359,6 @@ impl BuildRequest {
         self.source_date_epoch = seconds;
         self
     }
-
-    /// Checks what can be checked without fetching or writing anything: the
-    /// local inputs are there, the output is not, its directory is.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] for an input or a directory that is not there;
-    /// [`ErrorKind::AlreadyExists`] for an output that is, without `force`;
-    /// [`ErrorKind::InvalidConfig`] for an output that is no file, is one of
-    /// the inputs, or would be packed with one; for an input that is a device.
-    pub fn check(&self) -> Result<()> {
-        for path in self.inputs() {
-            let metadata = fs::metadata(path).map_err(|source| Error::io("find", path, source))?;
-            let kind = metadata.file_type();
-            if kind.is_char_device() || kind.is_block_device() {
-                let message = format!("{} is a device, not an input", path.display());
-                return Err(Error::new(ErrorKind::InvalidConfig, message)
-                    .hint("copy what is on it to a file"));
-            }
-            self.check_against(path, &metadata)?;
-        }
-        self.check_output()
-    }
-
-    /// What is read of this machine.
-    fn inputs(&self) -> impl Iterator<Item = &Path> {
-        let applications = self.applications.iter().map(|one| &one.repository);
-        let located = std::iter::once(&self.base).chain(applications);
-        let located = located.filter_map(|location| match location {
-            Location::Path(path) => Some(path.as_path()),
-            _ => None,
-        });
-        let injected = self.inject.contents().filter_map(|content| match content {
-            InjectedContent::File(path) => Some(path.as_path()),
-            InjectedContent::Inline(_) => None,
-        });
-        let config = self.config.as_deref().filter(|path| path.exists());
-        located.chain(injected).chain(config)
-    }
-
-    /// Refuses to write over an input, or into one.
-    fn check_against(&self, input: &Path, metadata: &fs::Metadata) -> Result<()> {
-        let refuse = |what: &str| {
-            let (output, input) = (self.output.display(), input.display());
-            let message = format!("the output {output} {what} {input}");
-            Err(Error::new(ErrorKind::InvalidConfig, message)
-                .with("path", output.to_string())
-                .hint("name another file for the output"))
-        };
-        if let Ok(there) = fs::metadata(&self.output)
-            && (there.dev(), there.ino()) == (metadata.dev(), metadata.ino())
-        {
-            return refuse("is an input of the build:");
-        }
-        if metadata.is_dir() {
-            let parent = self.output.parent().filter(|parent| *parent != Path::new(""));
-            let parent = fs::canonicalize(parent.unwrap_or(Path::new(".")));
-            let inside = fs::canonicalize(input)
-                .is_ok_and(|directory| parent.is_ok_and(|parent| parent.starts_with(directory)));
-            // git packs what is committed, not what lies there.
-            let is_packed = !self.applications.iter().any(|one| {
-                one.kind == RepositoryType::Git && one.repository == Location::Path(input.into())
-            });
-            if inside && is_packed {
-                return refuse("would become part of what is packed:");
-            }
-        }
-        Ok(())
-    }
-
-    fn check_output(&self) -> Result<()> {
-        let shown = self.output.display().to_string();
-        let error = |kind, message| Err(Error::new(kind, message).with("path", shown.clone()));
-        match fs::symlink_metadata(&self.output) {
-            Ok(metadata) if metadata.is_dir() => {
-                return error(
-                    ErrorKind::InvalidConfig,
-                    format!("the output {shown} is a directory"),
-                );
-            }
-            Ok(_) if !self.force => {
-                let message = format!("the output {shown} is there already");
-                return error(ErrorKind::AlreadyExists, message)
-                    .map_err(|error| error.hint("allow it to be replaced, or name another file"));
-            }
-            Ok(_) => {}
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::io("look at", &self.output, source)),
-        }
-        match self.output.parent() {
-            Some(parent) if parent != Path::new("") => exists(parent),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// What the appliance of an application is called, as with flockr.
@@ -408,13 +366,16 @@ fn file_name(app: &str, compression: Format) -> String {
     format!("{app}.tar{}", compression.extension())
 }
 
-fn exists(path: &Path) -> Result<()> {
-    fs::metadata(path).map(|_| ()).map_err(|source| Error::io("find", path, source))
+fn location_within(location: &Location, directory: &Path) -> Location {
+    match location.within(directory) {
+        Location::Path(path) => Location::Path(paths::tidy(&path)),
+        other => other,
+    }
 }
 
 fn application_within(application: &ApplicationConfig, directory: &Path) -> ApplicationConfig {
     ApplicationConfig {
-        repository: application.repository.within(directory),
+        repository: location_within(&application.repository, directory),
         ..application.clone()
     }
 }
@@ -423,17 +384,23 @@ fn inject_within(inject: &InjectConfig, directory: &Path) -> InjectConfig {
     let mut inject = inject.clone();
     for content in inject.contents_mut() {
         if let InjectedContent::File(path) = content {
-            *path = directory.join(&*path);
+            *path = paths::tidy(&directory.join(&*path));
         }
     }
     inject
+}
+
+/// JSON has no bytes, and a build must not fail for the name of its output.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// An appliance that was built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Built {
-    /// The file.
+    /// The file. In JSON, U+FFFD stands for what is not UTF-8 in it.
+    #[serde(serialize_with = "lossy")]
     pub output: PathBuf,
     /// Its size in bytes.
     pub size: u64,

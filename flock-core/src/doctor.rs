@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 
+use crate::Error;
 use crate::profile;
 use crate::settings::{Places, Settings};
 
@@ -146,19 +147,26 @@ fn profiles(settings: &Settings, places: &Places) -> Check {
                 format!("no {}; none is needed to build", profile::FILE_NAME),
             );
         }
-        Err(error) => {
-            let check = Check::new(NAME, State::Warning, error.to_string());
-            return match error.hints().next() {
-                Some(hint) => check.hint(hint),
-                None => check,
-            };
-        }
+        Err(error) => return warning(NAME, &error),
     };
+    // One that was asked for must be there.
+    let wanted = settings.profile.value.as_deref();
+    if let Some(Err(error)) = wanted.map(|name| profiles.select(Some(name))) {
+        return warning(NAME, &error);
+    }
     let shown = file.value.display();
     match profile::exposure(&file.value, &profiles) {
         Ok(None) => Check::new(NAME, State::Ok, format!("{} in {shown}", profiles.profiles.len())),
         Ok(Some(warning)) => Check::new(NAME, State::Warning, warning),
-        Err(error) => Check::new(NAME, State::Warning, error.to_string()),
+        Err(error) => warning(NAME, &error),
+    }
+}
+
+fn warning(name: &'static str, error: &Error) -> Check {
+    let check = Check::new(name, State::Warning, error.to_string());
+    match error.hints().next() {
+        Some(hint) => check.hint(hint),
+        None => check,
     }
 }
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 use etcetera::BaseStrategy as _;
 use serde::{Serialize, Serializer};
 
+use crate::app::parse_size;
 use crate::document::{self, Affects, Key, Reader};
 use crate::profile::{self, Profiles};
 use crate::{Error, ErrorKind, Result};
@@ -71,7 +72,14 @@ pub const SETTINGS: &[Setting] = &[
         flag: "--threads",
         variable: "FLOCK_THREADS",
         default: "one for each processor",
-        what: "How many threads compress",
+        what: "How many threads compress, as far as the memory goes",
+    },
+    Setting {
+        key: "memory",
+        flag: "--memory",
+        variable: "FLOCK_MEMORY",
+        default: "`96MiB` to compress, `128MiB` for what a compressed input needs",
+        what: "Most memory for compression, and for what a compressed input needs",
     },
     Setting {
         key: "config",
@@ -223,6 +231,10 @@ pub struct Settings {
     pub cache_max_age: Sourced<Duration>,
     /// How many threads compress.
     pub threads: Sourced<NonZeroUsize>,
+    /// The most memory, in bytes, that compressing may take, and that a
+    /// compressed input may make its decoder take; `None` for the defaults of
+    /// each.
+    pub memory: Sourced<Option<u64>>,
     /// The file with the profiles, where one was named.
     pub config: Sourced<Option<PathBuf>>,
     /// The profile, where one was named.
@@ -313,6 +325,7 @@ impl Settings {
             cache_dir: layers.pick("cache_dir", path, || places.cache.clone())?,
             cache_max_age: layers.pick("cache_max_age", age, || DEFAULT_CACHE_MAX_AGE)?,
             threads: layers.pick("threads", count, || threads)?,
+            memory: layers.pick("memory", memory, || None)?,
             config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,
             color: layers.pick("color", color, || ColorChoice::Auto)?,
@@ -423,6 +436,7 @@ const KEYS: &[Key] = &[
     Key::new("cache_dir"),
     Key::new("cache_max_age"),
     Key::new("threads"),
+    Key::new("memory"),
     Key::new("config"),
     Key::new("profile"),
     Key::new("color"),
@@ -469,6 +483,12 @@ fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
 
 fn count(text: &str, _: &Path) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a number of threads"))
+}
+
+fn memory(text: &str, _: &Path) -> Result<Option<u64>, String> {
+    parse_size(text)
+        .map(Some)
+        .map_err(|_| format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB"))
 }
 
 fn age(text: &str, _: &Path) -> Result<Duration, String> {
@@ -575,6 +595,7 @@ mod tests {
         );
         for (name, value) in [
             ("FLOCK_THREADS", "0"),
+            ("FLOCK_MEMORY", "much"),
             ("FLOCK_CACHE_MAX_AGE", "soon"),
             ("FLOCK_CACHE_MAX_AGE", "1é"),
             ("FLOCK_COLOR", "pink"),

@@ -192,18 +192,23 @@ fn validate(session: &Session, name: &str) -> Result<Exit> {
 }
 
 fn report(path: &Path, problems: &[Problem], buildable: bool) -> String {
+    let is_later = |affects| matches!(affects, Affects::Template | Affects::Deploy);
     let mut text = String::new();
-    for problem in problems {
+    for problem in problems.iter().filter(|problem| !is_later(problem.affects)) {
         text.push_str(&format!("{}:{problem}", path.display()));
-        match (problem.affects, &problem.hint) {
-            (Affects::Template | Affects::Deploy, _) => text.push_str(" (no matter for a build)"),
-            (_, Some(hint)) => text.push_str(&format!(" ({hint})")),
-            (_, None) => {}
+        if let Some(hint) = &problem.hint {
+            text.push_str(&format!(" ({hint})"));
         }
         text.push('\n');
     }
     if buildable {
         text.push_str(&format!("{} can be built\n", path.display()));
+    }
+    // What only later steps need, in one line: a fresh file has all of it.
+    let later: Vec<_> = problems.iter().filter(|problem| is_later(problem.affects)).collect();
+    if !later.is_empty() {
+        let keys: Vec<_> = later.iter().map(|problem| problem.key.as_str()).collect();
+        text.push_str(&format!("not needed to build, and not filled in: {}\n", keys.join(", ")));
     }
     text
 }

@@ -1,6 +1,9 @@
 //! `flock build`.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,15 +23,32 @@ struct Report<'a> {
     app: &'a str,
     #[serde(flatten)]
     built: &'a Built,
+    /// The bytes of the output's path in hexadecimal, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_hex: Option<String>,
     seconds: f64,
+}
+
+impl<'a> Report<'a> {
+    fn new(app: &'a str, built: &'a Built, took: Duration) -> Self {
+        let output_hex = hex_unless_text(&built.output);
+        Self { app, built, output_hex, seconds: took.as_secs_f64() }
+    }
 }
 
 /// What `flock build --dry-run --json` prints.
 #[derive(Debug, Serialize)]
 struct Plan<'a> {
     dry_run: bool,
+    /// Whether the output is there already.
+    output_exists: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_hex: Option<String>,
     plan: &'a BuildRequest,
 }
+
+/// The path that stands for standard output, as for tar and others.
+const STDOUT: &str = "-";
 
 pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
     let app = app::open(&command.app)?;
@@ -43,23 +63,68 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
         .with_force(command.force)
         .with_sync(!command.no_sync)
         .with_source_date_epoch(source_date_epoch()?);
-    request.check().map_err(|error| advise(error, command.force))?;
+    let streams = request.output == Path::new(STDOUT);
     if command.dry_run {
-        let plan = Plan { dry_run: true, plan: &request };
-        session.printer.result(plan, || describe(&request))?;
-        return Ok(Exit::Done);
+        return dry_run(session, &request, streams);
     }
-
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
+    if streams { stream(session, &ctx, &request) } else { build(session, &ctx, &request) }
+}
+
+/// Shows the plan where there is one: also for an output that is there.
+fn dry_run(session: &Session, request: &BuildRequest, streams: bool) -> Result<Exit> {
+    let checked = if streams { request.check_inputs() } else { request.check() };
+    let exists = match &checked {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => true,
+        Err(error) => return Err(advise(error.clone(), request).into()),
+        Ok(()) => !streams && request.output.exists(),
+    };
+    let output_hex = hex_unless_text(&request.output);
+    let plan = Plan { dry_run: true, output_exists: exists, output_hex, plan: request };
+    session.printer.result(plan, || describe(request, exists))?;
+    checked.map_err(|error| advise(error, request))?;
+    Ok(Exit::Done)
+}
+
+fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exit> {
     let start = Instant::now();
-    let built = interrupt::run(&ctx, appliance::build(&ctx, &request))
-        .map_err(|error| advise(error, command.force))?;
+    let built = interrupt::run(ctx, appliance::build(ctx, request))
+        .map_err(|error| advise(error, request))?;
     let took = start.elapsed();
-    let report = Report { app: &request.app, built: &built, seconds: took.as_secs_f64() };
+    let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
     next(session, &built.output);
     Ok(Exit::Done)
+}
+
+/// Builds into standard output, and reports on standard error.
+fn stream(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exit> {
+    let refuse = |message: &str| Error::new(ErrorKind::InvalidConfig, message);
+    if session.printer.json {
+        let message = "the appliance and the report both want standard output";
+        return Err(refuse(message).hint("leave out `--json`, or write to a file").into());
+    }
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        let hint = "send it on, as in `flock build APP -o - | tar tv`, or name a file";
+        return Err(refuse("an appliance is not for a terminal").hint(hint).into());
+    }
+    let out = stdout.as_fd().try_clone_to_owned().map(File::from);
+    let out = out.map_err(|source| Error::io("write", Path::new("standard output"), source))?;
+    let start = Instant::now();
+    let built = interrupt::run(ctx, appliance::build_to(ctx, request, out))
+        .map_err(|error| advise(error, request))?;
+    session.printer.note(done(&built, start.elapsed()).trim_end());
+    Ok(Exit::Done)
+}
+
+/// The bytes of a path that JSON cannot hold, in hexadecimal.
+fn hex_unless_text(path: &Path) -> Option<String> {
+    if path.to_str().is_some() {
+        return None;
+    }
+    Some(path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The time of what flock itself puts into an appliance, see
@@ -78,15 +143,27 @@ fn source_date_epoch() -> Result<Option<i64>, Error> {
     }
 }
 
-/// Names the flag that allows an output to be replaced.
-fn advise(error: Error, force: bool) -> Error {
-    if error.kind() == ErrorKind::AlreadyExists && !force {
-        return error.hint("`--force` replaces it, `--output PATH` writes elsewhere");
+/// Names the flags that help.
+fn advise(error: Error, request: &BuildRequest) -> Error {
+    let is_output = error.context_value("path").map(Path::new) == Some(&request.output);
+    match error.kind() {
+        ErrorKind::AlreadyExists if !request.force => {
+            error.hint("`--force` replaces it, `--output PATH` writes elsewhere")
+        }
+        ErrorKind::InvalidConfig if is_output && is_sink(&request.output) => {
+            let shown = request.output.display();
+            error.hint(format!("`--output - > {shown}` sends the appliance there"))
+        }
+        _ => error,
     }
-    error
 }
 
-fn describe(request: &BuildRequest) -> String {
+/// Whether it is there to be written to, and no file.
+fn is_sink(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+fn describe(request: &BuildRequest, exists: bool) -> String {
     let mut rows = vec![("base", request.base.to_string())];
     rows.extend(request.base_checksum.map(|checksum| ("  checksum", checksum.to_string())));
     for one in &request.applications {
@@ -107,12 +184,25 @@ fn describe(request: &BuildRequest) -> String {
         rows.push(("put in", format!("{count} files")));
     }
     rows.push(("compression", request.compression.to_string()));
-    rows.push(("output", request.output.display().to_string()));
+    let there = match (exists, request.force) {
+        (false, _) => "",
+        (true, true) => " (there already, to be replaced)",
+        (true, false) => " (there already)",
+    };
+    rows.push(("output", format!("{}{there}", shown(&request.output))));
     format!("{} would be built, nothing is done\n{}", request.app, columns(&rows, "  "))
 }
 
+/// The output as a person would say it.
+fn shown(output: &Path) -> String {
+    match output {
+        output if output == Path::new(STDOUT) => "standard output".to_owned(),
+        output => output.display().to_string(),
+    }
+}
+
 fn done(built: &Built, took: Duration) -> String {
-    let mut text = format!("built {}\n", built.output.display());
+    let mut text = format!("built {}\n", shown(&built.output));
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -166,7 +256,7 @@ mod tests {
             8_312,
             flock_core::rootfs::compress::Format::ZSTD,
         );
-        let report = Report { app: "site", built: &built, seconds: 2.5 };
+        let report = Report::new("site", &built, Duration::from_millis(2500));
         let document = crate::output::Document::new(report);
         let json = serde_json::to_string_pretty(&document).unwrap();
         let docs = include_str!("../../../docs/json.md");

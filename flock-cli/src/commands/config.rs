@@ -32,7 +32,7 @@ struct Found<'a> {
 
 pub(crate) fn run(session: &Session, command: &Config) -> Result<Exit> {
     match command {
-        Config::Show => show(session),
+        Config::Show(_) => show(session),
     }
 }
 
@@ -91,12 +91,14 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
     }
     let s = settings;
     let age = format!("{} s", s.cache_max_age.value.as_secs());
+    let memory = s.memory.value.map_or("-".to_owned(), |bytes| format!("{bytes} bytes"));
     let config = s.config.value.as_ref().map_or("-".to_owned(), |path| path.display().to_string());
     let profile = s.profile.value.as_deref().unwrap_or("-");
     vec![
         ("cache_dir", row(&s.cache_dir.value.display(), &s.cache_dir.source)),
         ("cache_max_age", row(&age, &s.cache_max_age.source)),
         ("threads", row(&s.threads.value, &s.threads.source)),
+        ("memory", row(&memory, &s.memory.source)),
         ("config", row(&config, &s.config.source)),
         ("profile", row(&profile, &s.profile.source)),
         ("color", row(&s.color.value, &s.color.source)),

@@ -33,10 +33,10 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     // For what goes wrong before the settings are known.
     let early = Printer::new(global.json, global.quiet, early_color(global));
     let outcome = match &cli.command {
-        Command::App(command) => in_session(global, |session| app::run(session, command)),
-        Command::Build(command) => in_session(global, |session| build::run(session, command)),
-        Command::Config(command) => in_session(global, |session| config::run(session, command)),
-        Command::Doctor => in_session(global, doctor::run),
+        Command::App(command) => in_session(cli, |session| app::run(session, command)),
+        Command::Build(command) => in_session(cli, |session| build::run(session, command)),
+        Command::Config(command) => in_session(cli, |session| config::run(session, command)),
+        Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),
         Command::Man { dir } => man::run(&early, dir.as_deref()),
     };
@@ -44,8 +44,8 @@ pub(crate) fn run(cli: &Cli) -> Exit {
 }
 
 /// Runs a command that needs the settings.
-fn in_session(global: &Global, command: impl FnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
-    let session = session(global)?;
+fn in_session(cli: &Cli, command: impl FnOnce(&Session) -> Result<Exit>) -> Result<Exit> {
+    let session = session(cli)?;
     Ok(command(&session).unwrap_or_else(|stop| session.printer.stop(&stop)))
 }
 
@@ -61,13 +61,14 @@ fn early_color(global: &Global) -> ColorChoice {
     }
 }
 
-fn session(global: &Global) -> Result<Session, Error> {
+fn session(cli: &Cli) -> Result<Session, Error> {
+    let global = &cli.global;
     if let Some(directory) = &global.directory {
         std::env::set_current_dir(directory)
             .map_err(|source| Error::io("work in", directory, source))?;
     }
     let places = Places::usual(Path::new(""))?;
-    let settings = Settings::resolve(&places, global.settings(), |name| std::env::var(name).ok())?;
+    let settings = Settings::resolve(&places, cli.settings(), |name| std::env::var(name).ok())?;
     let printer = Printer::new(global.json, global.quiet, settings.color.value);
     log(global.verbose, printer)?;
     let moved = global.directory.is_some();

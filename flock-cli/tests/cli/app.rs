@@ -170,7 +170,8 @@ fn show_says_what_it_is_made_of() {
             "authorized_keys": [],
             "files": []
           },
-          "max_size": null
+          "max_size": null,
+          "max_ratio": null
         },
         "template": {
           "zoneid": null,
@@ -255,6 +256,21 @@ fn validate_lists_every_problem() {
     exit 0
     --- stdout
     web/config.yaml can be built
+    --- stderr
+    ");
+}
+
+#[test]
+fn a_fresh_file_is_told_in_a_few_lines() {
+    let place = Place::new();
+    assert_eq!(place.flock(&["app", "create", "web"]).code, 0);
+    assert_snapshot!(place.flock(&["app", "validate", "web"]).all(), @"
+    exit 2
+    --- stdout
+    web/config.yaml:12:13: build.base_url still holds the placeholder 'base_operating_system_path_or_url' (put your own value there)
+    web/config.yaml:15:27: build.application_repository still holds the placeholder 'application_repository_git_path_or_url' (put your own value there)
+    web/config.yaml:19:20: build.repository_type still holds the placeholder 'TAR_or_GIT' (put your own value there)
+    not needed to build, and not filled in: template.zoneid, template.ostype, template.upload_url, template.display_url, deploy.security_groups, deploy.zoneid, deploy.instance_size
     --- stderr
     ");
 }

@@ -43,6 +43,7 @@ fn a_dry_run_shows_the_plan_and_makes_nothing() {
     {
       "schema": 1,
       "dry_run": true,
+      "output_exists": false,
       "plan": {
         "app": "web",
         "base": "web/base.tar",
@@ -66,11 +67,13 @@ fn a_dry_run_shows_the_plan_and_makes_nothing() {
           "files": []
         },
         "max_size": 68719476736,
+        "max_ratio": 1000,
         "compression": "none",
         "output": "web/web.tar",
         "force": false,
         "cache_dir": "[ROOT]/home/.cache/flock",
         "threads": 2,
+        "memory": null,
         "sync": true,
         "source_date_epoch": null
       }
@@ -87,9 +90,9 @@ fn what_cannot_be_built_is_refused_before_anything_happens() {
     exit 1
     --- stdout
     --- stderr
-    error: the output web/web.tar is there already
+    error: web/web.tar is there already
 
-    hint: allow it to be replaced, or name another file
+    hint: remove it, choose another name, or allow it to be overwritten
     hint: `--force` replaces it, `--output PATH` writes elsewhere
     ");
     assert_eq!(place.flock(&["build", "web", "--force", "--dry-run"]).code, 0);
@@ -103,6 +106,8 @@ fn what_cannot_be_built_is_refused_before_anything_happens() {
     error: cannot find web/base.tar
     Caused by:
       No such file or directory (os error 2)
+
+    hint: `build.base_url` names it; relative paths are taken from web
     ");
     assert_eq!(place.flock(&["build", "web", "--output", "nowhere/x.tar"]).code, 1);
     assert_eq!(place.flock(&["build", "web", "--compression", "rar"]).code, 2);
@@ -161,11 +166,125 @@ fn compression_and_output_are_by_flag() {
     let place = directories();
     assert_eq!(place.flock(&["build", "web", "--compression", "gzip:1"]).code, 0);
     assert_eq!(place.flock(&["build", "web", "--compression", "zstd", "-o", "x"]).code, 0);
+    assert_eq!(place.flock(&["build", "web", "-o", "y.tar.zst"]).code, 0);
     let starts = |path: &str, magic: &[u8]| {
         assert!(fs::read(place.dir().join(path)).unwrap().starts_with(magic), "{path}");
     };
     starts("web/web.tar.gz", &[0x1f, 0x8b]);
     starts("x", &[0x28, 0xb5, 0x2f, 0xfd]);
+    starts("y.tar.zst", &[0x28, 0xb5, 0x2f, 0xfd]);
+    let other = place.flock(&["build", "web", "--compression", "gzip", "-o", "z.tar.zst"]);
+    assert_snapshot!(other.all(), @"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the output z.tar.zst has a name for zstd, not for gzip
+
+    hint: leave the compression away, or let the name end in .tar.gz
+    ");
+}
+
+/// The plan is there, and the exit code is what the build's would be.
+#[test]
+fn a_dry_run_says_that_the_output_is_there() {
+    let place = place();
+    place.write("web/web.tar", "old");
+    let ran = place.flock(&["build", "web", "--dry-run"]);
+    assert_snapshot!(ran.all(), @"
+    exit 1
+    --- stdout
+    web would be built, nothing is done
+      base         web/base.tar
+      application  web/app.tar
+        becomes    /var/www/html
+      compression  none
+      output       web/web.tar (there already)
+    --- stderr
+    error: web/web.tar is there already
+
+    hint: remove it, choose another name, or allow it to be overwritten
+    hint: `--force` replaces it, `--output PATH` writes elsewhere
+    ");
+    let json = place.flock(&["build", "web", "--dry-run", "--json"]);
+    assert_eq!((json.code, &json.json()["output_exists"]), (1, &true.into()));
+}
+
+#[test]
+fn standard_output_takes_the_appliance() {
+    let place = directories();
+    assert_eq!(place.flock(&["build", "web"]).code, 0);
+    let output = place.command().args(["build", "web", "-o", "-"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == fs::read(place.dir().join("web/web.tar")).unwrap());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("built standard output\n"), "{said}");
+    assert!(!place.dir().join("-").exists());
+
+    let gzip = place.command().args(["build", "web", "-o-", "--compression=gzip"]).output();
+    assert!(gzip.unwrap().stdout.starts_with(&[0x1f, 0x8b]));
+    assert_eq!(place.flock(&["build", "web", "-o", "-", "--json"]).code, 2);
+    let plan = place.flock(&["build", "web", "-o", "-", "-n"]);
+    assert!(plan.stdout.contains("standard output"), "{}", plan.all());
+
+    // Whoever reads it must not take a part for the whole.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_flock"))
+        .args(["build", "web", "-o", "-"])
+        .env("HOME", place.root.path().join("home"))
+        .current_dir(place.dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_sink_is_not_a_file() {
+    let ran = directories().flock(&["build", "web", "--output", "/dev/null", "--force"]);
+    assert_snapshot!(ran.all(), @"
+    exit 2
+    --- stdout
+    --- stderr
+    error: cannot write /dev/null: it is not a regular file
+
+    hint: name a file; it would be replaced, not written to
+    hint: `--output - > /dev/null` sends the appliance there
+    ");
+}
+
+#[test]
+fn in_an_application_the_hint_is_a_dot() {
+    let place = directories();
+    let text = place.flock(&["-C", "web", "build", "."]);
+    assert_eq!(text.code, 0, "{}", text.all());
+    let mut command = place.command();
+    let output = command.arg("build").current_dir(place.dir().join("web")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("this directory is an application: `flock build .`"), "{said}");
+    assert!(!place.flock(&["build"]).stderr.contains("this directory"));
+}
+
+#[test]
+fn a_name_that_is_not_text_is_reported() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.tar");
+    let place = directories();
+    let output = place.command().args(["build", "web", "--json", "-o"]).arg(name).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["output"], "caf\u{fffd}.tar");
+    assert_eq!(report["output_hex"], "636166e92e746172");
+    assert!(place.dir().join(name).exists());
+}
+
+#[test]
+fn paths_are_shown_without_detours() {
+    let place = place();
+    place.write("web/config.yaml", CONFIG.replace("base.tar", "../bases/debian.tar"));
+    let ran = place.flock(&["build", "web"]);
+    assert!(ran.stderr.starts_with("error: cannot find bases/debian.tar\n"), "{}", ran.all());
 }
 
 #[test]

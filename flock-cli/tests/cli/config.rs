@@ -36,6 +36,7 @@ fn show_names_every_source() {
     cache_dir      t  (project file flock.yaml)
     cache_max_age  7200 s  (user file [ROOT]/home/.config/flock/flock.yaml)
     threads        3  (flag --threads)
+    memory         -  (default)
     config         -  (default)
     profile        -  (default)
     color          never  (variable FLOCK_COLOR)
@@ -76,6 +77,12 @@ fn show_as_json_hides_the_secret() {
           "source": {
             "kind": "flag",
             "name": "--threads"
+          }
+        },
+        "memory": {
+          "value": null,
+          "source": {
+            "kind": "default"
           }
         },
         "config": {
@@ -190,4 +197,18 @@ fn doctor_tells_what_is_broken() {
     let no_git = crate::Ran::from(no_git, place.root.path());
     assert_eq!(no_git.code, 0);
     assert!(no_git.stdout.contains("warning  git: not installed"), "{}", no_git.stdout);
+}
+
+/// Where they would change nothing they are not offered.
+#[test]
+fn profiles_are_for_the_commands_that_read_them() {
+    let place = Place::new();
+    place.write("profiles.yaml", "test: {apikey: a, url: https://example.org, secretkey: s}");
+    for command in [&["config", "show"][..], &["doctor"]] {
+        let with = |name| [command, &["--config", "profiles.yaml", "--profile", name]].concat();
+        assert!(place.flock(&with("test")).stdout.contains("profiles.yaml"), "{command:?}");
+        assert!(place.flock(&with("missing")).all().contains("no profile 'missing'"));
+    }
+    assert_eq!(place.flock(&["app", "list", "--profile", "test"]).code, 2);
+    assert_eq!(place.flock(&["app", "list", "--config", "profiles.yaml"]).code, 2);
 }

@@ -82,6 +82,9 @@ pub struct BuildConfig {
     /// The most that the appliance's contents may amount to, in bytes before
     /// compression; `None` for the default limit.
     pub max_size: Option<u64>,
+    /// The most bytes that may come out of a compressed input for each one in
+    /// it; `None` for the default limit.
+    pub max_ratio: Option<u64>,
 }
 
 /// The format of a base.

@@ -1,17 +1,20 @@
 //! Fetches, puts the tree together, and writes it.
 
 use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::sources::{Input, Sources};
-use super::{BuildRequest, Built};
-use crate::app::{ApplicationConfig, InjectedContent};
+use super::{BuildRequest, Built, inject};
+use crate::app::ApplicationConfig;
 use crate::cache::Cache;
 use crate::rootfs::compress::{CompressionSettings, Encoder, Format};
 use crate::rootfs::decompress::Limits;
-use crate::rootfs::output::{OutputFile, OutputOptions};
+use crate::rootfs::output::OutputFile;
 use crate::rootfs::source::{self, OpenOptions};
-use crate::rootfs::{InjectedFile, ReplaceOptions, Sink, SourceIndex, TarSink, Tree, TreeOptions};
+use crate::rootfs::{ReplaceOptions, Sink, SourceIndex, TarSink, Tree, TreeOptions};
 use crate::rootfs::{Summary, Written};
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -31,19 +34,52 @@ use crate::{Context, Error, ErrorKind, Result};
 /// - [`ErrorKind::InvalidData`] for a base or an application that is corrupt,
 ///   has the wrong checksum or breaks the
 ///   [rules](crate::rootfs::Tree#rules-for-applications).
-/// - [`ErrorKind::QuotaExceeded`] beyond [`BuildRequest::max_size`], and for a
-///   full disk, where it can be foreseen before a byte is written.
+/// - [`ErrorKind::QuotaExceeded`] beyond [`BuildRequest::max_size`],
+///   [`BuildRequest::max_ratio`] or [`BuildRequest::memory`], and for a full
+///   disk, where it can be foreseen before a byte is written.
 /// - [`ErrorKind::Cancelled`], [`ErrorKind::Timeout`].
 pub async fn build(ctx: &Context, request: &BuildRequest) -> Result<Built> {
+    request.check()?;
+    let output = OutputFile::create(&request.output, &request.output_options())?;
+    run(ctx, request, move |ctx, request, tree| to_file(ctx, request, tree, output)).await
+}
+
+/// Builds the appliance of `request` into a stream: standard output, a
+/// connection. [`BuildRequest::output`] and what goes with it is not looked
+/// at; of [`Built`] it is the output.
+///
+/// The bytes are those of [`build`]. What reaches the stream is of use only if
+/// this succeeds. Cancel-safe as far as `out` is: a write that blocks holds up
+/// the end.
+///
+/// # Errors
+/// Those of [`BuildRequest::check_inputs`], and then as [`build`]; the kinds of
+/// [`Error::io`] for writing to `out`.
+pub async fn build_to<W: Write + Send + 'static>(
+    ctx: &Context,
+    request: &BuildRequest,
+    out: W,
+) -> Result<Built> {
+    request.check_inputs()?;
+    run(ctx, request, move |ctx, request, tree| to_stream(ctx, request, tree, out)).await
+}
+
+/// Fetches everything and lets `write` make the appliance of it.
+async fn run(
+    ctx: &Context,
+    request: &BuildRequest,
+    write: impl FnOnce(&Context, &BuildRequest, &Tree) -> Result<Built> + Send + 'static,
+) -> Result<Built> {
     let ctx = ctx.child();
     // Blocking work hears of a dropped future through its context only.
     let _stop = CancelOnDrop(ctx.clone());
-    request.check()?;
-    let options = OutputOptions::default().with_force(request.force).with_sync(request.sync);
-    let output = OutputFile::create(&request.output, &options)?;
     let sources = Sources::fetch(&ctx, request).await?;
     let (request, blocking) = (request.clone(), ctx.clone());
-    let work = move || assemble(&blocking, &request, &sources, output);
+    let work = move || {
+        let tree = merge(&blocking, &request, &sources)?;
+        check_size(&request, &tree.summary())?;
+        write(&blocking, &request, &tree)
+    };
     tokio::task::spawn_blocking(work).await.map_err(|source| {
         Error::new(ErrorKind::Unexpected, "the build stopped in the middle").caused_by(source)
     })?
@@ -57,23 +93,71 @@ impl Drop for CancelOnDrop {
     }
 }
 
-fn assemble(
+fn to_file(
     ctx: &Context,
     request: &BuildRequest,
-    sources: &Sources,
+    tree: &Tree,
     output: OutputFile,
 ) -> Result<Built> {
-    let tree = merge(ctx, request, sources)?;
-    let summary = tree.summary();
-    check_size(request, &summary)?;
-    if request.compression == Format::None {
-        check_space(&output, summary.tar_bytes)?;
-    }
-    let written = write(ctx, request, &tree, &output)?;
+    let written = if request.compression == Format::None {
+        check_space(&output, tree.summary().tar_bytes)?;
+        TarSink::to_file(output.file()).with_name(output.target()).write(tree, ctx)?
+    } else {
+        compress(ctx, request, tree, output.file(), output.target())?
+    };
     tree.verify_unchanged()?;
     let size = output.file().metadata().map_err(|e| Error::io("look at", output.path(), e))?.len();
     let path = output.commit()?;
-    Ok(Built { output: path, size, entries: written.entries, compression: request.compression })
+    Ok(Built::new(path, size, written.entries, request.compression))
+}
+
+fn to_stream(ctx: &Context, request: &BuildRequest, tree: &Tree, out: impl Write) -> Result<Built> {
+    let mut out = Counted { out, bytes: 0 };
+    let name = Path::new("the output stream");
+    let written = if request.compression == Format::None {
+        TarSink::new(&mut out).with_name(name).write(tree, ctx)?
+    } else {
+        compress(ctx, request, tree, &mut out, name)?
+    };
+    tree.verify_unchanged()?;
+    Ok(Built::new(&request.output, out.bytes, written.entries, request.compression))
+}
+
+fn compress(
+    ctx: &Context,
+    request: &BuildRequest,
+    tree: &Tree,
+    out: impl Write,
+    name: &Path,
+) -> Result<Written> {
+    let failed = |source| Error::io("write", name, source);
+    let mut settings = CompressionSettings::new(request.compression).with_threads(request.threads);
+    if let Some(memory) = request.memory {
+        settings = settings.with_memory(memory);
+    }
+    let encoder = Encoder::new(out, &settings).map_err(failed)?.with_context(ctx.clone());
+    let mut sink = TarSink::new(encoder).with_name(name);
+    let written = sink.write(tree, ctx)?;
+    sink.into_inner().finish().map_err(failed)?;
+    Ok(written)
+}
+
+/// Counts what a stream takes.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The appliance on paper.
@@ -98,50 +182,66 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
         tree.replace(&application.wwwroot, layer, &replace_options(application), ctx)?;
     }
     tree.exclude(&request.exclude)?;
-    for file in injected(request)? {
+    for file in inject::files(request)? {
         tree.inject(file)?;
     }
     Ok(tree)
 }
 
 /// Opens inputs side by side, on as many threads as the request allows:
-/// decompressing is what takes time here.
+/// decompressing is what takes time here. The first that fails stops the
+/// others.
 fn open_all(ctx: &Context, request: &BuildRequest, inputs: &[&Input]) -> Result<Vec<SourceIndex>> {
-    let limits = Limits::default().with_max_output(request.max_size);
-    let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits);
+    let ctx = &ctx.child();
+    let options = OpenOptions::new(Cache::at(&request.cache_dir)).with_limits(limits(request));
     let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
     let work = || {
         let mut opened = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(input) = inputs.get(at) else { return Ok(opened) };
-            opened.push((at, open(ctx, input, &options)?));
+            let Some(input) = inputs.get(at) else { break };
+            match open(ctx, input, &options) {
+                Ok(layer) => opened.push((at, layer)),
+                Err(error) => {
+                    let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    first.get_or_insert(error);
+                    ctx.cancel();
+                    break;
+                }
+            }
         }
+        opened
     };
     let threads = request.threads.get().min(inputs.len());
-    let mut opened = std::thread::scope(|scope| {
+    let opened = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let results = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost()));
+        let results = running.into_iter().map(|thread| thread.join().map_err(|_| lost()));
         results.collect::<Result<Vec<_>>>()
-    })?
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>();
+    })?;
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut opened: Vec<_> = opened.into_iter().flatten().collect();
     opened.sort_by_key(|(at, _)| *at);
     Ok(opened.into_iter().map(|(_, layer)| layer).collect())
 }
 
-fn lost<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unexpected, "a thread that reads the inputs panicked"))
+fn limits(request: &BuildRequest) -> Limits {
+    let limits =
+        Limits::default().with_max_output(request.max_size).with_max_ratio(request.max_ratio);
+    match request.memory {
+        Some(memory) => limits.with_max_memory(memory),
+        None => limits,
+    }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unexpected, "a thread that reads the inputs panicked")
 }
 
 fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<SourceIndex> {
     if input.path.is_dir() {
-        if input.checksum.is_some() {
-            let message = format!("{} is a directory and has no checksum", input.path.display());
-            return Err(Error::new(ErrorKind::InvalidConfig, message)
-                .hint("leave the checksum away, or pack the directory as a tar archive"));
-        }
         return SourceIndex::from_directory(&input.path, ctx);
     }
     let opened = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)
@@ -154,11 +254,20 @@ fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<SourceInd
             let error = error.with("address", address.clone());
             Err(error.hint(format!("the next build fetches {address} again")))
         }
-        (Err(error), _) if error.kind() == ErrorKind::QuotaExceeded => {
-            Err(error.hint("`build.max_size` bounds what an archive may unpack to"))
-        }
+        (Err(error), _) => Err(name_the_limit(error)),
         (opened, _) => opened,
     }
+}
+
+/// Says what sets the limit that an input went beyond.
+fn name_the_limit(error: Error) -> Error {
+    let setting = match error.context_value("limit") {
+        Some("max_output") => "`build.max_size` in the application's config.yaml",
+        Some("max_ratio") => "`build.max_ratio` in the application's config.yaml",
+        Some("max_memory") => "the setting `memory` (`--memory`, `FLOCK_MEMORY`)",
+        _ => return error,
+    };
+    error.hint(format!("{setting} is that limit"))
 }
 
 fn replace_options(application: &ApplicationConfig) -> ReplaceOptions {
@@ -168,85 +277,6 @@ fn replace_options(application: &ApplicationConfig) -> ReplaceOptions {
         Some(ids) => options.with_owner(ids.uid, ids.gid),
         None => options,
     }
-}
-
-/// The files that the request puts in.
-fn injected(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
-    let root = |path: &str, mode, content| InjectedFile {
-        path: path.to_owned(),
-        content,
-        mode,
-        uid: 0,
-        gid: 0,
-    };
-    let inject = &request.inject;
-    let mut files = Vec::new();
-    if let Some(name) = &inject.hostname {
-        files.push(root("/etc/hostname", 0o644, format!("{name}\n").into_bytes()));
-    }
-    if let Some(content) = &inject.resolv_conf {
-        files.push(root("/etc/resolv.conf", 0o644, read(content)?));
-    }
-    if !inject.authorized_keys.is_empty() {
-        let mut keys = Vec::new();
-        for content in &inject.authorized_keys {
-            let key = read(content)?;
-            check_public(&key, content)?;
-            keys.extend(key);
-            if !keys.ends_with(b"\n") {
-                keys.push(b'\n');
-            }
-        }
-        files.push(root("/root/.ssh/authorized_keys", 0o600, keys));
-    }
-    for file in &inject.files {
-        let (mode, owner) = (file.mode, file.owner);
-        let content = read(&file.content)?;
-        let path = file.path.clone();
-        files.push(InjectedFile { path, content, mode, uid: owner.uid, gid: owner.gid });
-    }
-    Ok(files)
-}
-
-/// Refuses what is no list of public keys: a private one in its place would
-/// be shipped with the appliance. (Format: sshd(8), "AUTHORIZED_KEYS FILE
-/// FORMAT".)
-fn check_public(key: &[u8], content: &InjectedContent) -> Result<()> {
-    let is_type = |word: &str| {
-        ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|kind| word.starts_with(kind))
-    };
-    let is_public = |line: &str| {
-        let line = line.trim();
-        line.is_empty() || line.starts_with('#') || line.split_whitespace().any(is_type)
-    };
-    if std::str::from_utf8(key).is_ok_and(|text| text.lines().all(is_public)) {
-        return Ok(());
-    }
-    let what = match content {
-        InjectedContent::Inline(_) => "an entry of `authorized_keys`".to_owned(),
-        InjectedContent::File(path) => path.display().to_string(),
-    };
-    let message = format!("{what} holds something that is not a public SSH key");
-    Err(Error::new(ErrorKind::InvalidConfig, message)
-        .hint("name the public half, which ends in .pub"))
-}
-
-/// Files that are put in are read whole: they are settings, not data.
-const MAX_INJECTED: u64 = 64 << 20;
-
-fn read(content: &InjectedContent) -> Result<Vec<u8>> {
-    let path = match content {
-        InjectedContent::Inline(text) => return Ok(text.clone().into_bytes()),
-        InjectedContent::File(path) => path,
-    };
-    let failed = |source| Error::io("read", path, source);
-    let metadata = fs::metadata(path).map_err(failed)?;
-    if metadata.is_file() && metadata.len() <= MAX_INJECTED {
-        return fs::read(path).map_err(failed);
-    }
-    let message = format!("{} is not a file of at most 64 MiB", path.display());
-    Err(Error::new(ErrorKind::InvalidConfig, message)
-        .hint("put larger things in as an application"))
 }
 
 fn check_size(request: &BuildRequest, summary: &Summary) -> Result<()> {
@@ -272,22 +302,4 @@ fn check_space(output: &OutputFile, needed: u64) -> Result<()> {
     Err(Error::new(ErrorKind::QuotaExceeded, message)
         .with("path", shown.to_string())
         .hint("free some space there, choose another place, or compress"))
-}
-
-fn write(
-    ctx: &Context,
-    request: &BuildRequest,
-    tree: &Tree,
-    output: &OutputFile,
-) -> Result<Written> {
-    if request.compression == Format::None {
-        return TarSink::to_file(output.file()).with_name(output.target()).write(tree, ctx);
-    }
-    let failed = |source| Error::io("write", output.path(), source);
-    let settings = CompressionSettings::new(request.compression).with_threads(request.threads);
-    let encoder = Encoder::new(output.file(), &settings).map_err(failed)?.with_context(ctx.clone());
-    let mut sink = TarSink::new(encoder).with_name(output.target());
-    let written = sink.write(tree, ctx)?;
-    sink.into_inner().finish().map_err(failed)?;
-    Ok(written)
 }

@@ -51,12 +51,19 @@ use with_network::Remote;
 #[cfg(not(feature = "fetch"))]
 use without_network::Remote;
 
+/// Checks without fetching that every source can be asked for.
+pub(super) fn check(request: &BuildRequest) -> Result<()> {
+    Remote::check_base(&request.base, request.base_checksum)?;
+    request.applications.iter().try_for_each(Remote::check_application)
+}
+
 #[cfg(feature = "fetch")]
 mod with_network {
     use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
-    use super::{Error, ErrorKind, RepositoryType, Result};
+    use super::{Error, ErrorKind, Path, RepositoryType, Result};
     use crate::cache::Cache;
     use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource};
+    use crate::location::ImageReference;
 
     /// Where everything that is not here comes from.
     pub(super) struct Remote(Fetcher);
@@ -69,6 +76,20 @@ mod with_network {
             Self(Fetcher::new(options))
         }
 
+        pub(super) fn check_base(base: &Location, checksum: Option<Checksum>) -> Result<()> {
+            match base {
+                Location::Image(image) => without_checksum(image, checksum).map(drop),
+                location => archive(location).map(drop),
+            }
+        }
+
+        pub(super) fn check_application(application: &ApplicationConfig) -> Result<()> {
+            match application.kind {
+                RepositoryType::Tar => archive(&application.repository).map(drop),
+                RepositoryType::Git => repository(application).map(drop),
+            }
+        }
+
         pub(super) async fn base(
             &self,
             ctx: &Context,
@@ -78,12 +99,7 @@ mod with_network {
             let Location::Image(image) = location else {
                 return Ok(vec![self.archive(ctx, location, checksum).await?]);
             };
-            if checksum.is_some() {
-                let message = "base_checksum is for archives, and the base is an image";
-                return Err(Error::new(ErrorKind::InvalidConfig, message)
-                    .hint("name the image by its digest: oci://HOST/NAME@sha256:…"));
-            }
-            let image = self.0.pull(ctx, image).await?;
+            let image = self.0.pull(ctx, without_checksum(image, checksum)?).await?;
             // The digests were verified as the layers came.
             Ok(image.layers.iter().map(|layer| Input::local(&layer.path, None)).collect())
         }
@@ -97,12 +113,7 @@ mod with_network {
             match application.kind {
                 RepositoryType::Tar => self.archive(ctx, location, application.checksum).await,
                 RepositoryType::Git => {
-                    let reference = match &application.reference {
-                        Some(reference) => reference.parse()?,
-                        None => GitReference::Default,
-                    };
-                    let source = GitSource::new(&location.expose(), reference)?;
-                    let checkout = self.0.checkout(ctx, &source).await?;
+                    let checkout = self.0.checkout(ctx, &repository(application)?).await?;
                     Ok(Input::local(&checkout.tar, None))
                 }
             }
@@ -114,20 +125,55 @@ mod with_network {
             location: &Location,
             checksum: Option<Checksum>,
         ) -> Result<Input> {
-            match location {
-                Location::Path(path) => Ok(Input::local(path, checksum)),
-                Location::Url(_) => {
+            match archive(location)? {
+                Archive::Here(path) => Ok(Input::local(path, checksum)),
+                Archive::There => {
                     let fetched = self.0.fetch(ctx, location, checksum.as_ref()).await?;
                     let download = checksum.is_none().then(|| location.to_string());
                     Ok(Input { path: fetched.path, checksum: None, download })
                 }
-                Location::Image(_) | Location::Ssh(_) => {
-                    let message = format!("{location} is not the address of an archive");
-                    Err(Error::new(ErrorKind::InvalidConfig, message)
-                        .hint("for a git repository say `repository_type: GIT`"))
-                }
             }
         }
+    }
+
+    /// Where an archive is.
+    enum Archive<'a> {
+        Here(&'a Path),
+        There,
+    }
+
+    fn archive(location: &Location) -> Result<Archive<'_>> {
+        match location {
+            Location::Path(path) => Ok(Archive::Here(path)),
+            Location::Url(_) => Ok(Archive::There),
+            Location::Image(_) | Location::Ssh(_) => {
+                let message = format!("{location} is not the address of an archive");
+                Err(Error::new(ErrorKind::InvalidConfig, message)
+                    .hint("for a git repository say `repository_type: GIT`"))
+            }
+        }
+    }
+
+    /// Refuses a checksum for an image, which has a digest.
+    fn without_checksum(
+        image: &ImageReference,
+        checksum: Option<Checksum>,
+    ) -> Result<&ImageReference> {
+        if checksum.is_some() {
+            let message = "base_checksum is for archives, and the base is an image";
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("key", "build.base_checksum")
+                .hint("name the image by its digest: oci://HOST/NAME@sha256:…"));
+        }
+        Ok(image)
+    }
+
+    fn repository(application: &ApplicationConfig) -> Result<GitSource> {
+        let reference = match &application.reference {
+            Some(reference) => reference.parse()?,
+            None => GitReference::Default,
+        };
+        GitSource::new(&application.repository.expose(), reference)
     }
 }
 
@@ -142,6 +188,17 @@ mod without_network {
     impl Remote {
         pub(super) fn new(_request: &BuildRequest) -> Self {
             Self
+        }
+
+        pub(super) fn check_base(base: &Location, checksum: Option<Checksum>) -> Result<()> {
+            local(base, checksum).map(drop)
+        }
+
+        pub(super) fn check_application(application: &ApplicationConfig) -> Result<()> {
+            match application.kind {
+                RepositoryType::Tar => local(&application.repository, None).map(drop),
+                RepositoryType::Git => Err(unsupported(&application.repository)),
+            }
         }
 
         #[expect(clippy::unused_async, reason = "the same as with the feature")]

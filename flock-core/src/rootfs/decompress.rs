@@ -2,17 +2,22 @@
 //!
 //! Every format is read to the end of the input, however many streams,
 //! members or frames are in it; anything else behind them is an error, and so
-//! is an input that ends too early.
+//! is an input that ends too early. Only zeros may follow the last member of a
+//! gzip file: tapes and block devices pad with them, and GNU gzip reads over
+//! them too. (Those behind an .xz stream are part of that format.)
+
+mod gzip;
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
 use crate::{Error, ErrorKind};
+
+use gzip::Members;
 
 /// What a file is compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +83,8 @@ impl fmt::Display for Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most bytes that may come out; 64 GiB by default.
+    /// The most bytes that may come out; 64 GiB by default. It bounds what is
+    /// not compressed too: a pipe need not end.
     pub max_output: u64,
     /// The most bytes that may come out for each one that goes in, which
     /// counts once 1 GiB has come out; 1000 by default.
@@ -114,9 +120,12 @@ impl Limits {
         self
     }
 
-    fn check(&self, input: u64, output: u64) -> Result<(), Error> {
+    fn check(&self, compression: Compression, input: u64, output: u64) -> Result<(), Error> {
         if output > self.max_output {
             return Err(exceeded("max_output", self.max_output, "bytes come out"));
+        }
+        if compression == Compression::None {
+            return Ok(());
         }
         if output > Self::RATIO_FLOOR && output / self.max_ratio.max(1) > input {
             return Err(exceeded("max_ratio", self.max_ratio, "bytes come out for each one read"));
@@ -132,9 +141,14 @@ impl Default for Limits {
 }
 
 fn exceeded(setting: &'static str, limit: u64, what: &str) -> Error {
-    Error::new(ErrorKind::QuotaExceeded, format!("more than {limit} {what}"))
-        .with("limit", setting)
-        .hint(format!("if the file is to be trusted, raise the limit `{setting}`"))
+    beyond(setting, format!("more than {limit} {what}"))
+}
+
+/// The error for a file that goes beyond the limit of that name in [`Limits`].
+fn beyond(limit: &'static str, message: String) -> Error {
+    Error::new(ErrorKind::QuotaExceeded, message)
+        .with("limit", limit)
+        .hint("if the file is to be trusted, raise the limit")
 }
 
 /// Decompresses what it reads from `R`.
@@ -151,7 +165,7 @@ pub struct Decoder<R: BufRead> {
 
 enum Inner<R: BufRead> {
     None(R),
-    Gzip(Box<MultiGzDecoder<R>>),
+    Gzip(Box<Members<R>>),
     Xz(XzDecoder<R>),
     Zstd(zstd::Decoder<'static, R>),
     Bzip2(MultiBzDecoder<R>),
@@ -170,7 +184,7 @@ impl<R: BufRead> Decoder<R> {
         };
         let format = match compression {
             Compression::None => Inner::None(input),
-            Compression::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Compression::Gzip => Inner::Gzip(Box::new(Members::new(input))),
             Compression::Bzip2 => Inner::Bzip2(MultiBzDecoder::new(input)),
             Compression::Xz => {
                 let stream = Stream::new_stream_decoder(limits.max_memory, CONCATENATED);
@@ -196,7 +210,7 @@ impl<R: BufRead> Decoder<R> {
     fn input(&self) -> u64 {
         match &self.format {
             Inner::None(reader) => reader.count,
-            Inner::Gzip(decoder) => decoder.get_ref().count,
+            Inner::Gzip(decoder) => decoder.input().map_or(0, |input| input.count),
             Inner::Xz(decoder) => decoder.get_ref().count,
             Inner::Zstd(decoder) => decoder.get_ref().count,
             Inner::Bzip2(decoder) => decoder.get_ref().count,
@@ -212,13 +226,9 @@ impl<R: BufRead> Decoder<R> {
         }
         let format = self.compression;
         if needs_memory(&error) {
-            let message = format!("the {format} data wants too much memory");
-            let setting = "max_memory";
-            return Error::new(ErrorKind::QuotaExceeded, message)
-                .with("limit", setting)
-                .hint(format!("if the file is to be trusted, raise the limit `{setting}`"))
-                .caused_by(error)
-                .into();
+            let most = self.limits.max_memory >> 20;
+            let message = format!("the {format} data wants more than {most} MiB of memory");
+            return beyond("max_memory", message).caused_by(error).into();
         }
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => "ends too early",
@@ -249,9 +259,7 @@ impl<R: BufRead> Read for Decoder<R> {
         };
         let read = result.map_err(|error| self.explain(error))?;
         self.output += read as u64;
-        if self.compression != Compression::None {
-            self.limits.check(self.input(), self.output)?;
-        }
+        self.limits.check(self.compression, self.input(), self.output)?;
         Ok(read)
     }
 }
@@ -292,192 +300,4 @@ impl<R: BufRead> BufRead for Counted<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const FORMATS: [Compression; 4] =
-        [Compression::Gzip, Compression::Xz, Compression::Zstd, Compression::Bzip2];
-
-    fn compress(compression: Compression, data: &[u8]) -> Vec<u8> {
-        fn written<W: Write>(mut encoder: W, data: &[u8]) -> W {
-            encoder.write_all(data).unwrap();
-            encoder
-        }
-        match compression {
-            Compression::None => data.to_vec(),
-            Compression::Gzip => {
-                let encoder =
-                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                written(encoder, data).finish().unwrap()
-            }
-            Compression::Xz => {
-                written(liblzma::write::XzEncoder::new(Vec::new(), 0), data).finish().unwrap()
-            }
-            Compression::Zstd => zstd::bulk::compress(data, 1).unwrap(),
-            Compression::Bzip2 => {
-                let encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-                written(encoder, data).finish().unwrap()
-            }
-        }
-    }
-
-    fn decode(compression: Compression, data: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
-        let mut output = Vec::new();
-        let input = io::BufReader::with_capacity(7, data);
-        let mut decoder = Decoder::new(input, compression, limits)?;
-        match decoder.read_to_end(&mut output) {
-            Ok(_) => Ok(output),
-            Err(error) => Err(Error::io("decode", std::path::Path::new("input"), error)),
-        }
-    }
-
-    #[test]
-    fn each_format_is_recognised_and_read() {
-        let data: Vec<u8> = (0..100_000u32).flat_map(|i| (i % 1000).to_le_bytes()).collect();
-        for format in FORMATS {
-            for content in [&data[..], b""] {
-                let packed = compress(format, content);
-                assert_eq!(Compression::recognise(&packed), format);
-                assert_eq!(
-                    decode(format, &packed, Limits::default()).unwrap(),
-                    content,
-                    "{format}"
-                );
-            }
-        }
-        for other in [&b""[..], b"\x1f", b"BZh9", b"<!DOCTYPE html>", b"\x1f\x8b\x09", &data] {
-            assert_eq!(Compression::recognise(other), Compression::None);
-        }
-        assert_eq!(Compression::recognise(b"\x5a\x2a\x4d\x18"), Compression::Zstd);
-    }
-
-    #[test]
-    fn streams_behind_each_other_are_one() {
-        for format in FORMATS {
-            let mut packed = compress(format, b"one ");
-            packed.extend(compress(format, b""));
-            packed.extend(compress(format, b"two"));
-            assert_eq!(decode(format, &packed, Limits::default()).unwrap(), b"one two", "{format}");
-        }
-        let mut padded = compress(Compression::Xz, b"one ");
-        padded.extend([0; 8]);
-        padded.extend(compress(Compression::Xz, b"two"));
-        assert_eq!(decode(Compression::Xz, &padded, Limits::default()).unwrap(), b"one two");
-    }
-
-    #[test]
-    fn every_cut_and_every_tail_is_an_error() {
-        for format in FORMATS {
-            let packed = compress(format, b"some text, some text, some other text");
-            for len in 0..packed.len() {
-                let result = decode(format, &packed[..len], Limits::default());
-                // Nothing at all is a fine series of no zstd frames, but it is
-                // not recognised as one either.
-                let Err(error) = result else {
-                    assert_eq!(len, 0, "{format} cut at {len}");
-                    continue;
-                };
-                assert_eq!(error.kind(), ErrorKind::InvalidData, "{format} cut at {len}");
-            }
-            for tail in [&b"x"[..], b"garbage behind the end", &[0; 3]] {
-                let long = [&packed, tail].concat();
-                let error = decode(format, &long, Limits::default()).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidData, "{format}, then {tail:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_is_noticed() {
-        for format in [Compression::Gzip, Compression::Xz, Compression::Bzip2] {
-            let mut packed = compress(format, &b"text that is checked ".repeat(100));
-            let middle = packed.len() / 2;
-            packed[middle] ^= 0x10;
-            let error = decode(format, &packed, Limits::default()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidData, "{format}");
-            assert_eq!(error.hints().count(), 1);
-        }
-    }
-
-    #[test]
-    fn a_bomb_is_stopped() {
-        let zeros = vec![0; 3 << 20];
-        for format in FORMATS {
-            let packed = compress(format, &zeros);
-            let limits = Limits::default().with_max_output(1 << 20);
-            let error = decode(format, &packed, limits).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{format}");
-            assert_eq!(error.context_value("limit"), Some("max_output"));
-            assert!(error.hints().next().unwrap().contains("max_output"));
-        }
-        let limits = Limits::default();
-        assert!(limits.check(1, 1 << 30).is_ok());
-        let error = limits.check(1 << 20, (1 << 30) + 1000).unwrap_err();
-        assert_eq!(error.context_value("limit"), Some("max_ratio"));
-        assert!(limits.check(2 << 20, (1 << 30) + 1000).is_ok());
-    }
-
-    #[test]
-    fn a_file_cannot_ask_for_all_memory() {
-        let data: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
-        let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
-        zstd.window_log(25).unwrap();
-        zstd.write_all(&data).unwrap();
-        let zstd = zstd.finish().unwrap();
-        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
-        xz.write_all(&data[..1000]).unwrap();
-        let xz = xz.finish().unwrap();
-        let small = Limits::default().with_max_memory(1 << 20);
-        for (format, packed) in [(Compression::Zstd, zstd), (Compression::Xz, xz)] {
-            let error = decode(format, &packed, small).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{format}: {error:?}");
-            assert_eq!(error.context_value("limit"), Some("max_memory"));
-            assert!(decode(format, &packed, Limits::default()).is_ok(), "{format}");
-        }
-    }
-
-    #[test]
-    fn errors_of_the_input_come_through() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(Error::new(ErrorKind::Cancelled, "stop").into())
-            }
-        }
-        for format in FORMATS {
-            let mut decoder =
-                Decoder::new(io::BufReader::new(Broken), format, Limits::default()).unwrap();
-            let error = decoder.read(&mut [0; 16]).unwrap_err();
-            let error = Error::io("decode", std::path::Path::new("input"), error);
-            assert_eq!(error.kind(), ErrorKind::Cancelled, "{format}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_decoder_panic(
-            mut data in proptest::collection::vec(any::<u8>(), 0..2000),
-            damage in any::<(u16, u8)>(),
-            which in 0usize..4,
-            header in any::<bool>(),
-        ) {
-            let format = FORMATS[which];
-            if header {
-                data = compress(format, &data);
-                let at = usize::from(damage.0) % data.len();
-                data[at] ^= damage.1;
-            }
-            let limits = Limits::default().with_max_output(1 << 24);
-            if let Err(error) = decode(format, &data, limits) {
-                prop_assert!(matches!(
-                    error.kind(),
-                    ErrorKind::InvalidData | ErrorKind::QuotaExceeded
-                ), "{error:?}");
-            }
-        }
-    }
-}
+mod tests;

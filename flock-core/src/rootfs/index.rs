@@ -38,7 +38,11 @@ const WINDOW_AGAIN: usize = 64 << 10;
 /// - a sparse file's map is wrong or longer than 1,048,576 segments.
 ///
 /// A hard link has no data, whatever the size in its header (as GNU tar
-/// reads it); whatever follows the end mark is ignored.
+/// reads it); whatever follows the end mark is ignored. Of the times only that
+/// of modification counts: the `atime` and `ctime` of a pax header are carried
+/// along as any record that flock has no use for, whatever is in them.
+/// Extended attributes are also read from libarchive's own records
+/// (`LIBARCHIVE.xattr.`), and then written as everybody reads them.
 pub struct SourceIndex {
     name: String,
     source: Source,

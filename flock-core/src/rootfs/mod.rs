@@ -22,8 +22,9 @@ pub mod source;
 
 mod directory;
 mod entry;
+pub(crate) mod exclude;
 mod index;
-mod name;
+pub(crate) mod name;
 mod read_at;
 mod sink;
 mod tar;

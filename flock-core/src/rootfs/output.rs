@@ -72,6 +72,21 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
+    /// Whether [`OutputFile::create`] would begin that file now; makes
+    /// nothing. That another process writes it is not seen.
+    ///
+    /// # Errors
+    /// Those of [`OutputFile::create`] that can be known;
+    /// [`ErrorKind::AlreadyExists`] only if there is no other.
+    pub fn check(path: impl AsRef<Path>, options: &OutputOptions) -> Result<()> {
+        let target = path.as_ref();
+        let temporary = temporary_path(target)?;
+        let is_there = check_target(target)?;
+        check_directory(target)?;
+        check_leftover(&temporary)?;
+        if is_there && !options.force { Err(already_there(target)) } else { Ok(()) }
+    }
+
     /// Begins the file that is to be at `path`, with the permissions that the
     /// umask gives a new file.
     ///
@@ -84,13 +99,9 @@ impl OutputFile {
     ///   disk) and others of making a file
     pub fn create(path: impl AsRef<Path>, options: &OutputOptions) -> Result<Self> {
         let target = path.as_ref().to_path_buf();
+        Self::check(&target, options)?;
         let temporary = temporary_path(&target)?;
-        check_target(&target, options)?;
-        let make = |error: io::Error| {
-            let missing = error.kind() == io::ErrorKind::NotFound;
-            let error = Error::io("create", &temporary, error);
-            if missing { error.hint("create the directory first") } else { error }
-        };
+        let make = |error: io::Error| Error::io("create", &temporary, error);
         let file = loop {
             if let Some(file) = lockfile::create(&temporary, 0o666).map_err(make)? {
                 break file;
@@ -189,26 +200,67 @@ fn temporary_path(target: &Path) -> Result<PathBuf> {
 }
 
 /// Refuses what a rename would do harm to: a link would be replaced, not
-/// followed, and so would a device.
-fn check_target(target: &Path, options: &OutputOptions) -> Result<()> {
+/// followed, and so would a device. Otherwise, whether a file is there.
+fn check_target(target: &Path) -> Result<bool> {
     let there = match fs::symlink_metadata(target) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("look at", target, error)),
     };
-    let (what, hint) = if there.is_dir() {
+    let (what, hint) = if there.is_file() {
+        return Ok(true);
+    } else if there.is_dir() {
         ("a directory", "add the name that the output shall have in it")
     } else if there.is_symlink() {
         ("a symbolic link", "name the file that it leads to, or remove it")
-    } else if !there.is_file() {
-        ("not a regular file", "choose another name")
-    } else if options.force {
-        return Ok(());
     } else {
-        return Err(already_there(target));
+        ("not a regular file", "name a file; it would be replaced, not written to")
     };
     let message = format!("cannot write {}: it is {what}", target.display());
-    Err(Error::new(ErrorKind::InvalidConfig, message).hint(hint))
+    Err(Error::new(ErrorKind::InvalidConfig, message)
+        .with("path", target.display().to_string())
+        .hint(hint))
+}
+
+fn check_directory(target: &Path) -> Result<()> {
+    let directory = parent(target);
+    let failed = |error: io::Error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let error = Error::io("write in the directory", directory, error);
+        if missing { error.hint("create the directory first") } else { error }
+    };
+    if !fs::metadata(directory).map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    may_write(directory).map_err(failed)
+}
+
+#[cfg(unix)]
+fn may_write(directory: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    Ok(accessat(CWD, directory, wanted, AtFlags::EACCESS)?)
+}
+
+#[cfg(not(unix))]
+fn may_write(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Refuses a temporary name that is taken by what no build leaves there.
+fn check_leftover(temporary: &Path) -> Result<()> {
+    match fs::symlink_metadata(temporary) {
+        Ok(there) if !there.is_file() => {
+            let message = format!("{} is in the way, and is no file", temporary.display());
+            Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("path", temporary.display().to_string())
+                .hint("remove it: the output has this name until it is complete"))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("look at", temporary, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn already_there(target: &Path) -> Error {
@@ -384,9 +436,13 @@ mod tests {
         let precious = dir.path().join("precious");
         fs::write(&precious, "content").unwrap();
         std::os::unix::fs::symlink(&precious, dir.path().join(".out.part")).unwrap();
-        assert!(OutputFile::create(dir.path().join("out"), &options()).is_err());
+        let error = OutputFile::create(dir.path().join("out"), &options()).unwrap_err();
+        assert_eq!((error.kind(), error.hints().count()), (ErrorKind::InvalidConfig, 1));
         assert_eq!(fs::read(&precious).unwrap(), b"content");
         assert!(!dir.path().join("out").exists());
+        fs::create_dir(dir.path().join(".other.part")).unwrap();
+        let error = OutputFile::create(dir.path().join("other"), &options()).unwrap_err();
+        assert_eq!((error.kind(), error.hints().count()), (ErrorKind::InvalidConfig, 1));
     }
 
     #[cfg(unix)]

@@ -2,7 +2,8 @@
 //!
 //! A plain file is used where it is. A compressed one is decompressed once
 //! into the [`Cache`], so that the next build of the same base runs at the
-//! speed of a copy. A pipe is taken into the cache as well.
+//! speed of a copy. A pipe is taken into the cache as well, as far as the
+//! limit on what comes out allows: nothing says that it will end.
 //!
 //! The decompressed file is found again by the SHA-256 of the compressed one.
 //! So that this need not be computed each time, a note in the cache keeps it
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use super::checksum::Checksum;
 use super::decompress::{Compression, Decoder, Limits};
 use crate::cache::{Cache, CacheKey};
-use crate::progress::Unit;
+use crate::progress::{Level, Unit};
 use crate::{Context, Error, ErrorKind, Result};
 
 use note::Identity;
@@ -129,6 +130,7 @@ pub fn open(path: &Path, options: &OpenOptions, ctx: &Context) -> Result<PlainFi
     } else {
         // Opening a named pipe waits for its other end, so that is left to
         // the thread that reads.
+        ctx.message(Level::Info, format!("waiting for what is written to {}", path.display()));
         let path = path.to_path_buf();
         source.spool(move || File::open(path))
     }
@@ -228,7 +230,8 @@ impl Source<'_> {
         loop {
             self.ctx.check()?;
             let mut buffer = output.buffer();
-            let read = fill(&mut decoder, &mut buffer).map_err(|error| self.undecodable(error))?;
+            let read = fill(&mut decoder, &mut buffer)
+                .map_err(|error| self.undecodable(compression, error))?;
             if read == 0 {
                 break;
             }
@@ -282,14 +285,18 @@ impl Source<'_> {
     }
 
     /// Says where the data is that cannot be decoded.
-    fn undecodable(&self, error: io::Error) -> Error {
+    fn undecodable(&self, compression: Compression, error: io::Error) -> Error {
         let error = Error::io("read", self.path, error);
         let is_about_data =
             matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::QuotaExceeded);
         if !is_about_data || error.context_value("path").is_some() {
             return error;
         }
-        let message = format!("cannot decompress {}", self.path.display());
+        let action = match compression {
+            Compression::None => "read all of",
+            _ => "decompress",
+        };
+        let message = format!("cannot {action} {}", self.path.display());
         let mut located =
             Error::new(error.kind(), message).with("path", self.path.display().to_string());
         for (key, value) in error.context() {

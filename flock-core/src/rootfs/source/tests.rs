@@ -261,6 +261,25 @@ fn a_pipe_is_taken_into_the_cache() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_pipe_that_does_not_end_is_stopped() {
+    let mut fixture = Fixture::new();
+    fixture.options.limits = Limits::default().with_max_output(1 << 20);
+    let path = named_pipe(&fixture);
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        // Writes until nobody reads any more.
+        move || io::copy(&mut io::repeat(b'x'), &mut File::create(path).unwrap())
+    });
+    let error = fixture.open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    assert_eq!(error.context_value("limit"), Some("max_output"));
+    assert_eq!(error.to_string(), format!("cannot read all of {}", path.display()));
+    assert!(writer.join().unwrap().is_err());
+    assert_eq!(fixture.cached(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_pipe_without_a_writer_can_be_given_up() {
     let fixture = Fixture::new();
     let path = named_pipe(&fixture);

@@ -2,8 +2,10 @@
 //!
 //! Read: POSIX ustar and pax (POSIX.1-2017, pax, "ustar Interchange Format"
 //! and "pax Interchange Format"), GNU (tar manual, "Basic Tar Format") and
-//! V7; sparse files in all four GNU ways. Written: ustar and pax.
+//! V7; sparse files in all four GNU ways; extended attributes in the records of
+//! star and of libarchive. Written: ustar and pax, with star's.
 
+mod facts;
 pub(crate) mod header;
 mod number;
 mod pax;

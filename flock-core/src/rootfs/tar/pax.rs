@@ -113,6 +113,30 @@ pub(crate) fn decode_xattr_name(name: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A text in which `%` and two hexadecimal digits stand for any byte.
+pub(crate) fn decode_percent(text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = match rest {
+            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                out.push(high << 4 | low);
+                rest = &rest[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
 /// The reverse of [`decode_xattr_name`].
 pub(crate) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
@@ -161,6 +185,12 @@ mod tests {
         assert_eq!(time(b"1.x"), None);
         assert_eq!(format_time(-2, 750_000_000), "-1.25");
         assert_eq!(format_time(i64::MIN, 0), "-9223372036854775808");
+    }
+
+    #[test]
+    fn percent_signs_stand_for_bytes() {
+        assert_eq!(decode_percent(b"user.a%3Db%c3%A9"), "user.a=bé".as_bytes());
+        assert_eq!(decode_percent(b"100%, %4, %zz%"), b"100%, %4, %zz%");
     }
 
     proptest! {

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use super::facts::Facts;
 use super::header::{BLOCK, Header};
 use super::pax::{self, Record};
 use super::sparse::{self, Announced, MapReader, Segment};
-use crate::rootfs::entry::{EntryKind, Metadata, Mtime, Xattr};
+use crate::rootfs::entry::{EntryKind, Metadata};
 use crate::rootfs::read_at::{ReadAt, Window};
 
 /// The most bytes that the pax records, or the long name, before one member
@@ -35,6 +36,8 @@ pub(crate) enum Problem {
     BadNumber(&'static str),
     #[error("the pax records are malformed")]
     BadRecords,
+    #[error("the extended attribute '{0}' is not in base 64")]
+    BadAttribute(String),
     #[error("the extended header claims {0} bytes, more than the {MAX_EXTENSION} that are read")]
     LargeExtension(u64),
     #[error("it has more than {MAX_RECORDS} pax records of one sort")]
@@ -65,8 +68,8 @@ pub(crate) struct Member {
     pub(crate) metadata: Metadata,
     /// The map of a sparse file.
     pub(crate) map: Option<Vec<Segment>>,
-    /// Whether its blocks mean the same elsewhere: no
-    /// global header changes them and nothing in them is obsolete.
+    /// Whether its blocks mean the same elsewhere: no global header changes
+    /// them, and nothing in them is obsolete or a dialect of one program.
     pub(crate) portable: bool,
 }
 
@@ -223,8 +226,7 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         extensions: Extensions,
     ) -> Result<Member, Fault> {
         let plain = self.globals.is_empty() && !extensions.crossed_global;
-        let mut facts =
-            Facts::from_header(header).map_err(|what| fault(at, Problem::BadNumber(what)))?;
+        let mut facts = Facts::from_header(header).map_err(|problem| fault(at, problem))?;
         if let Some(name) = extensions.long_name {
             facts.path = name;
         }
@@ -233,12 +235,13 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         }
         let records: Vec<Record> = self.globals.iter().cloned().chain(extensions.records).collect();
         for (key, value) in &records {
-            facts.apply(key, value).map_err(|what| fault(at, Problem::BadNumber(what)))?;
-            if facts.metadata.xattrs.len().max(facts.metadata.other.len()) > MAX_RECORDS {
+            facts.apply(key, value).map_err(|problem| fault(at, problem))?;
+            if facts.records() > MAX_RECORDS {
                 return Err(fault(at, Problem::ManyRecords));
             }
         }
-        facts.check_owner().map_err(|what| fault(at, Problem::BadNumber(what)))?;
+        let translated = facts.take_translated();
+        facts.check_owner().map_err(|problem| fault(at, problem))?;
         let typeflag = header.typeflag();
         // GNU tar and POSIX readers agree that a hard link stores nothing,
         // whatever its size says.
@@ -246,7 +249,8 @@ impl<'a, R: ReadAt + ?Sized> Reader<'a, R> {
         let is_file = is_file(typeflag, &facts.path);
         let map = if is_file { self.sparse_map(at, header, &records)? } else { None };
         let (data, stored, map) = self.place(at, claimed, map, &mut facts)?;
-        let is_portable = plain && !(typeflag == b'1' && facts.stored > 0) && typeflag != b'D';
+        let is_portable =
+            plain && !translated && !(typeflag == b'1' && facts.stored > 0) && typeflag != b'D';
         let kind =
             if is_file { EntryKind::File { size: facts.size } } else { facts.kind(typeflag) };
         Ok(Member {
@@ -344,108 +348,6 @@ struct SparseMap {
     size: Option<u64>,
 }
 
-/// The one number that cannot be an owner: `(uid_t) -1`.
-const NO_ID: u32 = u32::MAX;
-
-/// What header and records say together.
-struct Facts {
-    path: Vec<u8>,
-    link: Vec<u8>,
-    stored: u64,
-    size: u64,
-    sparse_size: Option<u64>,
-    device: (u32, u32),
-    metadata: Metadata,
-}
-
-impl Facts {
-    fn from_header(header: &Header<'_>) -> Result<Self, &'static str> {
-        let (major, minor) = header.device().ok_or("device number")?;
-        Ok(Self {
-            path: header.path(),
-            link: header.link().to_vec(),
-            stored: header.size().ok_or("size")?,
-            size: 0,
-            sparse_size: None,
-            device: (narrow(major, "device number")?, narrow(minor, "device number")?),
-            metadata: Metadata {
-                // The file type that old writers put above the mode is no part of it.
-                mode: (header.mode().ok_or("mode")? & 0o7777) as u32,
-                // A record may still put right what does not fit here.
-                uid: header.uid().and_then(|id| u32::try_from(id).ok()).unwrap_or(NO_ID),
-                gid: header.gid().and_then(|id| u32::try_from(id).ok()).unwrap_or(NO_ID),
-                uname: header.uname().to_vec(),
-                gname: header.gname().to_vec(),
-                mtime: Mtime { seconds: header.mtime().ok_or("time")?, nanos: 0 },
-                xattrs: Vec::new(),
-                other: Vec::new(),
-            },
-        })
-    }
-
-    /// Fails if owner or group is a number that Linux has no room for.
-    fn check_owner(&self) -> Result<(), &'static str> {
-        match (self.metadata.uid, self.metadata.gid) {
-            (NO_ID, _) => Err("owner"),
-            (_, NO_ID) => Err("group"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Applies one record. An empty value says nothing, except for extended
-    /// attributes, which may be empty.
-    fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            let name = pax::decode_xattr_name(name);
-            self.metadata.xattrs.retain(|old| old.name != name);
-            self.metadata.xattrs.push(Xattr { name, value: value.to_vec() });
-            return Ok(());
-        }
-        if value.is_empty() {
-            return Ok(());
-        }
-        let number = |what| pax::decimal(value).ok_or(what);
-        let id = |what| number(what).and_then(|n| u32::try_from(n).map_err(|_| what));
-        match key {
-            b"path" | b"GNU.sparse.name" => self.path = value.to_vec(),
-            b"linkpath" => self.link = value.to_vec(),
-            b"size" => self.stored = number("size")?,
-            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
-                self.sparse_size = Some(number("size")?);
-            }
-            b"uid" => self.metadata.uid = id("owner")?,
-            b"gid" => self.metadata.gid = id("group")?,
-            b"uname" => self.metadata.uname = value.to_vec(),
-            b"gname" => self.metadata.gname = value.to_vec(),
-            b"SCHILY.devmajor" => self.device.0 = id("device number")?,
-            b"SCHILY.devminor" => self.device.1 = id("device number")?,
-            b"mtime" => {
-                let (seconds, nanos) = pax::time(value).ok_or("time")?;
-                self.metadata.mtime = Mtime { seconds, nanos };
-            }
-            b"hdrcharset" | b"charset" | b"comment" => {}
-            _ if key.starts_with(b"GNU.sparse.") => {}
-            _ => {
-                self.metadata.other.retain(|(old, _)| old != key);
-                self.metadata.other.push((key.to_vec(), value.to_vec()));
-            }
-        }
-        Ok(())
-    }
-
-    fn kind(&mut self, typeflag: u8) -> EntryKind {
-        let (major, minor) = self.device;
-        match typeflag {
-            b'1' => EntryKind::Hardlink { target: std::mem::take(&mut self.link) },
-            b'2' => EntryKind::Symlink { target: std::mem::take(&mut self.link) },
-            b'3' => EntryKind::CharDevice { major, minor },
-            b'4' => EntryKind::BlockDevice { major, minor },
-            b'6' => EntryKind::Fifo,
-            _ => EntryKind::Directory,
-        }
-    }
-}
-
 /// Whether the member is a regular file: so is every type that nobody
 /// defined (POSIX), and no file has a name that ends in `/` (V7's way to
 /// write a directory).
@@ -458,10 +360,6 @@ fn c_string(mut data: Vec<u8>) -> Vec<u8> {
     let end = data.iter().position(|b| *b == 0).unwrap_or(data.len());
     data.truncate(end);
     data
-}
-
-fn narrow(number: i64, what: &'static str) -> Result<u32, &'static str> {
-    u32::try_from(number).map_err(|_| what)
 }
 
 fn limit(at: u64, total: usize) -> Result<(), Fault> {

@@ -156,3 +156,58 @@ fn an_archive_needs_its_end() {
     assert!(read_all(&[0; BLOCK]).unwrap().is_empty());
     assert!(problem(&[1; BLOCK]).contains("no tar header"));
 }
+
+/// A file with these pax records.
+fn with_records(records: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (key, value) in records {
+        pax::write(&mut data, key.as_bytes(), value);
+    }
+    let mut tar = Vec::new();
+    for (typeflag, content) in [(b'x', &data[..]), (b'0', b"")] {
+        let mut block = [0u8; BLOCK];
+        block[0] = b'f';
+        block[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+        block[156] = typeflag;
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        header::seal(&mut block);
+        tar.extend_from_slice(&block);
+        tar.extend_from_slice(content);
+        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+    }
+    with_end(tar)
+}
+
+#[test]
+fn attributes_in_libarchives_records_count() {
+    let only = with_records(&[("LIBARCHIVE.xattr.user.a%3Db", b"AP8gdg")]);
+    let member = read_all(&only).unwrap().remove(0);
+    let want = Xattr { name: b"user.a=b".to_vec(), value: b"\0\xff v".to_vec() };
+    assert_eq!(member.metadata.xattrs, std::slice::from_ref(&want));
+    assert!(member.metadata.other.is_empty());
+    assert!(!member.portable, "GNU tar does not read them");
+
+    // Beside the records that everybody reads they say nothing new.
+    for (first, second) in [(0, 1), (1, 0)] {
+        let both: [(&str, &[u8]); 2] = [
+            ("LIBARCHIVE.xattr.user.a%3Db", b"YnJva2Vu"),
+            ("SCHILY.xattr.user.a%3Db", b"\0\xff v"),
+        ];
+        let member = read_all(&with_records(&[both[first], both[second]])).unwrap().remove(0);
+        assert_eq!(member.metadata.xattrs, std::slice::from_ref(&want));
+        assert!(member.portable);
+    }
+    let bad = with_records(&[("LIBARCHIVE.xattr.user.x", b"no base 64!")]);
+    assert_eq!(problem(&bad), "the extended attribute 'user.x' is not in base 64");
+}
+
+#[test]
+fn times_that_nobody_asked_for_are_not_looked_at() {
+    let odd = with_records(&[("atime", b"999999999999999999999"), ("ctime", b"yesterday")]);
+    let member = read_all(&odd).unwrap().remove(0);
+    assert_eq!(member.metadata.other.len(), 2);
+    for bad in ["999999999999999999999", "yesterday"] {
+        let bad = with_records(&[("mtime", bad.as_bytes())]);
+        assert!(problem(&bad).contains("time is not a number"));
+    }
+}

@@ -38,7 +38,9 @@ struct Arrival<'a> {
 
 impl Arrival<'_> {
     fn refuse(&self, why: &str) -> Error {
-        let path = name::show(self.layer.path(self.entry));
+        // As it is written; the index keeps names without the leading slash.
+        let slash = if self.entry.is_absolute() { "/" } else { "" };
+        let path = format!("{slash}{}", name::show(self.layer.path(self.entry)));
         let message = format!("cannot use {}: its entry '{path}' {why}", self.layer.name());
         Error::new(ErrorKind::InvalidData, message)
             .with("file", self.layer.name().to_owned())

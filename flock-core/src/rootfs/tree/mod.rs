@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobSetBuilder};
+use globset::GlobSetBuilder;
 
 use self::apply::Role;
 pub(crate) use self::iterate::Step;
@@ -18,6 +18,7 @@ pub use self::iterate::{Entries, Summary};
 use self::nodes::{Given, NodeId, Nodes};
 use self::walk::Links;
 use super::entry::Entry;
+use super::exclude;
 use super::index::{Kind, SourceIndex};
 use super::name;
 use crate::{Context, Error, ErrorKind, Result};
@@ -285,19 +286,17 @@ impl Tree {
     /// stop at `/`, `**` does not: `var/cache/apt/*`, `**/*.pyc`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] for a pattern that is none.
+    /// [`ErrorKind::InvalidConfig`] for a pattern that is none, or that can
+    /// match nothing: an empty one, one with `..`, one that begins with `!`.
     pub fn exclude(&mut self, patterns: &[String]) -> Result<usize> {
-        let bad = |pattern: &str, error: globset::Error| {
-            let message = format!("the exclude pattern '{pattern}' is malformed");
-            Error::new(ErrorKind::InvalidConfig, message).caused_by(error)
-        };
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
-            let path = pattern.trim_start_matches("./").trim_matches('/');
-            let glob = GlobBuilder::new(path).literal_separator(true).build();
-            set.add(glob.map_err(|error| bad(pattern, error))?);
+            set.add(exclude::glob(pattern)?);
         }
-        let set = set.build().map_err(|error| bad(&patterns.join(" "), error))?;
+        let set = set.build().map_err(|error| {
+            let message = "the patterns of what is left out are too much together";
+            Error::new(ErrorKind::InvalidConfig, message).caused_by(error)
+        })?;
         let before = self.nodes.live();
         let mut next = 1;
         // One after the other: removing a directory takes later nodes along.

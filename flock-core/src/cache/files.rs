@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::in_use::Gate;
 use crate::{Error, Result, lockfile};
 
 /// Syncs and renames. Complete files are read-only, for they do not change.
-pub(super) fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
+pub(super) fn publish(file: &File, from: &Path, to: &Path, gate: &Path) -> Result<()> {
     let write = |error| Error::io("write", from, error);
     file.sync_data().map_err(write)?;
     #[cfg(unix)]
@@ -15,6 +16,8 @@ pub(super) fn publish(file: &File, from: &Path, to: &Path) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         file.set_permissions(fs::Permissions::from_mode(0o400)).map_err(write)?;
     }
+    // Not while somebody looks whether to remove what is there.
+    let _gate = Gate::shared(gate)?;
     fs::rename(from, to).map_err(|error| Error::io("rename into place", from, error))
 }
 
@@ -48,6 +51,19 @@ pub(super) fn remove_leftovers(dir: &Path) -> Result<()> {
 
 pub(super) fn remove_if_free(path: &Path) -> Result<bool> {
     lockfile::remove_if_free(path).map_err(|error| Error::io("remove", path, error))
+}
+
+/// Whether somebody holds the lock of the file at `path`.
+pub(super) fn is_held(path: &Path) -> Result<bool> {
+    let held = File::open(path).and_then(|file| match file.try_lock_shared() {
+        Err(fs::TryLockError::WouldBlock) => Ok(true),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+        Ok(()) => Ok(false),
+    });
+    match held {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map_err(|error| Error::io("look at", path, error)),
+    }
 }
 
 pub(super) fn remove(path: &Path) -> Result<()> {

@@ -30,12 +30,19 @@
 //! # }
 //! ```
 //!
-//! On disk the directory holds `files/KEY`, `partial/KEY` with `partial/KEY.note`,
-//! `tmp/…` and `locks/KEY`. All of it may be deleted at any time when no flock
-//! runs. A file's modification time is when it was made, its access time when
-//! it was last used.
+//! What was looked up or made stays in place for as long as the [`Cache`] that
+//! did so, or a clone of it, lives: [`prune`](Cache::prune), in whichever
+//! process, leaves it alone.
+//!
+//! On disk the directory holds `files/KEY`, `partial/KEY` with
+//! `partial/KEY.note`, `origins/KEY` (where a file came from), `tmp/…`,
+//! `git/…`, `locks/KEY`, `users/…` and `gate`. All of it may be deleted at any
+//! time when no flock runs. A file's modification time is when it was made,
+//! its access time when it was last used.
 
+mod entry;
 mod files;
+mod in_use;
 mod key;
 mod partial;
 mod prune;
@@ -48,13 +55,15 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Context, Error, ErrorKind, Result, lockfile};
 
+pub use self::entry::{CacheEntry, EntryKind};
 pub use self::key::CacheKey;
 pub(crate) use self::key::hex;
 pub use self::partial::Partial;
-pub use self::prune::Pruned;
+pub use self::prune::{DEFAULT_KEEP, PruneOptions, Pruned};
 pub use self::writer::CacheWriter;
 
 use self::files::{ignore_missing, is_read_only, remove_leftovers};
+use self::in_use::{Gate, User};
 use self::writer::Temporary;
 
 /// How long a waiter sleeps between two looks at a lock.
@@ -65,12 +74,13 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
+    user: User,
 }
 
 impl Cache {
     /// The cache in this directory, which is made (mode 0700) when needed.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), user: User::default() }
     }
 
     /// The user's own cache: `flock` in the cache directory of the XDG base
@@ -95,12 +105,19 @@ impl Cache {
     }
 
     /// The complete file of this key, if there is one, and marks it as used
-    /// now. In a cache that may only be read the mark is left out.
+    /// now. It stays there at least as long as this `Cache` or a clone of it.
+    /// In a cache that may only be read the mark is left out.
     ///
     /// # Errors
     /// [`ErrorKind::PermissionDenied`] and others of reading a directory.
     pub fn lookup(&self, key: &CacheKey) -> Result<Option<PathBuf>> {
         let path = self.path("files", key);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| Error::io("look at", &path, error))?,
+        };
+        self.begin_use()?;
+        let _gate = Gate::shared(&self.room("gate"))?;
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -126,7 +143,9 @@ impl Cache {
         let (file, path) = lockfile::create_unique(&dir, &prefix, 0o600)
             .map_err(|error| Error::io("create a file in", &dir, error))?;
         let target = self.target(key)?;
-        Ok(CacheWriter { file, temporary: Temporary(Some(path)), target })
+        self.begin_use()?;
+        let gate = self.room("gate");
+        Ok(CacheWriter { file, temporary: Temporary(Some(path)), target, gate })
     }
 
     /// Waits for the lock of this key, which keeps others from making the
@@ -170,7 +189,8 @@ impl Cache {
             })?;
         let len = (&file).seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", &path, e))?;
         let target = self.target(key)?;
-        Ok(Partial { file, path, len, target })
+        self.begin_use()?;
+        Ok(Partial { file, path, len, target, gate: self.room("gate") })
     }
 
     /// Forgets the complete file of this key, for example because it proved
@@ -183,8 +203,26 @@ impl Cache {
         ignore_missing(fs::remove_file(&path)).map_err(|error| Error::io("remove", &path, error))
     }
 
+    /// From now on, what is looked up or made stays.
+    fn begin_use(&self) -> Result<()> {
+        if self.user.has_begun() {
+            return Ok(());
+        }
+        match self.make("users") {
+            Ok(dir) => self.user.begin(&dir),
+            // Who may not write here removes nothing, and neither do others
+            // what they cannot tell to be unused for long.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn room(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     fn path(&self, room: &str, key: &CacheKey) -> PathBuf {
-        self.dir.join(room).join(key.as_str())
+        self.room(room).join(key.as_str())
     }
 
     /// Where the complete file goes; its directory is there afterwards.
@@ -193,14 +231,14 @@ impl Cache {
     }
 
     fn make(&self, room: &str) -> Result<PathBuf> {
-        let dir = self.dir.join(room);
+        let dir = self.room(room);
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&dir).map_err(|error| {
             Error::io("create the cache directory", &dir, error)
-                .hint("the cache can be placed elsewhere")
+                .hint("the setting `cache_dir` (--cache-dir, FLOCK_CACHE_DIR) places it elsewhere")
         })?;
         Ok(dir)
     }

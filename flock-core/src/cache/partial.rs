@@ -1,7 +1,7 @@
 //! Unfinished files that a later attempt continues.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::CacheKey;
@@ -16,6 +16,7 @@ pub struct Partial {
     pub(super) path: PathBuf,
     pub(super) len: u64,
     pub(super) target: PathBuf,
+    pub(super) gate: PathBuf,
 }
 
 impl Partial {
@@ -77,21 +78,33 @@ impl Partial {
     /// # Errors
     /// Those of truncating a file.
     pub fn restart(&mut self) -> Result<()> {
-        let empty = self.file.set_len(0).and_then(|()| self.file.rewind());
-        empty.map_err(|error| Error::io("truncate", &self.path, error))?;
-        self.len = 0;
+        self.truncate(0)
+    }
+
+    /// Throws away what is behind the first `len` bytes, for example what a
+    /// failed write has left of a piece.
+    ///
+    /// # Errors
+    /// Those of truncating a file.
+    pub fn truncate(&mut self, len: u64) -> Result<()> {
+        let len = len.min(self.len);
+        let cut = self.file.set_len(len).and_then(|()| self.file.seek(SeekFrom::Start(len)));
+        cut.map_err(|error| Error::io("truncate", &self.path, error))?;
+        self.len = len;
         Ok(())
     }
 
     /// Makes the file durable and puts it under its key. Returns where it is.
     ///
     /// # Errors
-    /// [`ErrorKind::QuotaExceeded`] if the disk is full, and others of
-    /// writing; the unfinished file then stays.
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the
+    /// disk is full, and others of writing. The unfinished file then stays, but
+    /// without its note: what a disk did not take it may have lost, so only an
+    /// attempt that verifies the bytes should continue it.
     pub fn commit(self) -> Result<PathBuf> {
-        publish(&self.file, &self.path, &self.target)?;
+        let published = publish(&self.file, &self.path, &self.target, &self.gate);
         remove(&note_path(&self.path))?;
-        Ok(self.target)
+        published.map(|()| self.target)
     }
 
     /// Like [`commit`](Partial::commit), but under another key: that of its
@@ -111,6 +124,12 @@ impl Partial {
     pub fn discard(self) -> Result<()> {
         remove(&note_path(&self.path))?;
         remove(&self.path)
+    }
+
+    /// The unfinished file's path, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

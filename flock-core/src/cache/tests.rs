@@ -181,12 +181,17 @@ fn prune_removes_what_was_not_used_lately() {
     for name in ["stopped", "running"] {
         used_ago(&cache.path("partial", &key(name)), 3 * day);
     }
-    let pruned = cache.prune(2 * day, &Context::new()).unwrap();
-    assert_eq!(pruned, Pruned { files: 2, bytes: 7 });
+    let options = PruneOptions::default().with_unused_for(2 * day);
+    let told = cache.prune(&options.with_dry_run(true), &Context::new()).unwrap();
+    assert!(old.exists());
+    let pruned = cache.prune(&options, &Context::new()).unwrap();
+    assert_eq!(pruned, told);
+    assert_eq!((pruned.entries.len(), pruned.bytes(), pruned.in_use), (2, 7, 1));
     assert!(!old.exists() && used.exists());
     running.commit().unwrap();
     assert_eq!(cache.size().unwrap(), 4);
-    assert_eq!(Cache::at("/nonexistent").prune(day, &Context::new()).unwrap().files, 0);
+    let nowhere = Cache::at("/nonexistent").prune(&options, &Context::new()).unwrap();
+    assert_eq!(nowhere, Pruned::default());
 }
 
 #[test]
@@ -197,4 +202,109 @@ fn a_cache_below_a_file_says_where() {
     let error = Cache::at(&file).insert(&key("a")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn what_is_in_use_stays_until_its_user_is_gone() {
+    let (_dir, cache) = cache();
+    let path = put(&cache, "a", b"12345");
+    let other = Cache::at(cache.dir());
+    let all = PruneOptions::default().with_unused_for(Duration::ZERO);
+    assert_eq!(other.prune(&all, &Context::new()).unwrap().in_use, 1);
+    assert!(other.entries(&Context::new()).unwrap()[0].in_use);
+    let clone = cache.clone();
+    drop(cache);
+    other.prune(&all, &Context::new()).unwrap();
+    assert!(path.exists(), "a clone still lives");
+    used_ago(&path, Duration::from_secs(60));
+    assert_eq!(clone.lookup(&key("a")).unwrap(), Some(path.clone()));
+    other.prune(&all, &Context::new()).unwrap();
+    assert!(path.exists(), "it was looked up");
+    drop(clone);
+    let pruned = other.prune(&all, &Context::new()).unwrap();
+    assert_eq!((pruned.entries.len(), pruned.in_use), (1, 0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn users_and_removals_do_not_get_in_each_others_way() {
+    let (_dir, cache) = cache();
+    let all = PruneOptions::default().with_unused_for(Duration::ZERO);
+    let end = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !end.load(std::sync::atomic::Ordering::Relaxed) {
+                Cache::at(cache.dir()).prune(&all, &Context::new()).unwrap();
+            }
+        });
+        let users: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let user = Cache::at(cache.dir());
+                        let path = match user.lookup(&key("a")).unwrap() {
+                            Some(path) => path,
+                            None => put(&user, "a", b"x"),
+                        };
+                        assert_eq!(fs::read(&path).unwrap(), b"x");
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = users.into_iter().map(|user| user.join().is_ok()).collect();
+        end.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(results, [true; 4]);
+    });
+}
+
+#[test]
+fn entries_tell_what_they_are_and_where_from() {
+    let (_dir, cache) = cache();
+    let sum = CacheKey::sha256(&"ab".repeat(32)).unwrap();
+    let mut writer = cache.insert(&sum).unwrap();
+    writer.write_all(b"12345").unwrap();
+    writer.commit().unwrap();
+    cache.set_origin(&sum, "https://example.org/base.tar").unwrap();
+    let mut partial = cache.partial(&CacheKey::derived("download", &["x"])).unwrap();
+    partial.write_all(b"123").unwrap();
+    for (kind, bytes) in [("plain", 2), ("git-tar", 1)] {
+        let mut writer = cache.insert(&CacheKey::derived(kind, &["x"])).unwrap();
+        writer.write_all(&vec![0; bytes]).unwrap();
+        writer.commit().unwrap();
+    }
+    cache.insert(&CacheKey::derived("url", &["x"])).unwrap().commit().unwrap();
+    let entries = cache.entries(&Context::new()).unwrap();
+    let kinds: Vec<_> = entries.iter().map(|entry| (entry.kind, entry.bytes)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (EntryKind::Download, 5),
+            (EntryKind::Partial, 3),
+            (EntryKind::Plain, 2),
+            (EntryKind::Git, 1),
+            (EntryKind::Note, 0),
+        ]
+    );
+    assert_eq!(entries[0].origin.as_deref(), Some("https://example.org/base.tar"));
+    assert!(entries.iter().all(|entry| entry.in_use));
+    drop((partial, entries));
+    let dir = cache.dir().to_path_buf();
+    drop(cache);
+    let cache = Cache::at(&dir);
+    let all = PruneOptions::default().with_unused_for(Duration::ZERO);
+    assert_eq!(cache.prune(&all, &Context::new()).unwrap().bytes(), 11);
+    for room in ["files", "partial", "origins", "users", "locks"] {
+        assert_eq!(list(&dir.join(room)).unwrap().len(), 0, "{room}");
+    }
+}
+
+#[test]
+fn a_partial_file_is_cut_back() {
+    let (_dir, cache) = cache();
+    let mut partial = cache.partial(&key("a")).unwrap();
+    partial.write_all(b"whole, torn").unwrap();
+    partial.truncate(5).unwrap();
+    partial.write_all(b"!").unwrap();
+    assert_eq!(partial.len(), 6);
+    assert_eq!(fs::read(partial.commit().unwrap()).unwrap(), b"whole!");
 }

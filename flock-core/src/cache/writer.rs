@@ -14,6 +14,7 @@ pub struct CacheWriter {
     pub(super) file: File,
     pub(super) temporary: Temporary,
     pub(super) target: PathBuf,
+    pub(super) gate: PathBuf,
 }
 
 impl CacheWriter {
@@ -47,7 +48,7 @@ impl CacheWriter {
     /// writing; the file is then removed.
     pub fn commit(mut self) -> Result<PathBuf> {
         let path = self.path().to_path_buf();
-        publish(&self.file, &path, &self.target)?;
+        publish(&self.file, &path, &self.target, &self.gate)?;
         self.temporary.0 = None;
         Ok(self.target.clone())
     }

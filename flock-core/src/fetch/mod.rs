@@ -64,7 +64,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::cache::{Cache, CacheKey};
+use crate::cache::{Cache, CacheKey, PruneOptions};
 use crate::progress::Level;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -290,7 +290,11 @@ impl Fetcher {
             return;
         }
         let (cache, keep) = (self.options().cache.clone(), self.options().keep_unused);
-        if let Err(error) = blocking(ctx, move |ctx| cache.prune(keep, ctx)).await {
+        if let Err(error) = blocking(ctx, move |ctx| {
+            cache.prune(&PruneOptions::default().with_unused_for(keep), ctx)
+        })
+        .await
+        {
             ctx.message(Level::Warning, format!("the cache was not tidied up: {error}"));
         }
     }

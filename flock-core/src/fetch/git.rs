@@ -10,7 +10,7 @@ use super::git_source::{GitReference, GitSource};
 use super::{Fetcher, blocking};
 use crate::cache::{Cache, CacheKey, CacheLock};
 use crate::progress::{Level, Unit};
-use crate::{Context, Error, ErrorKind, Result, lockfile};
+use crate::{Context, Error, ErrorKind, Result};
 
 /// Every file is in the archive as it is in the commit: what the repository's
 /// own attributes leave out or rewrite is put back.
@@ -63,7 +63,7 @@ impl Fetcher {
         let run = async {
             source.reference.checked()?;
             if let GitReference::Commit(commit) = &source.reference
-                && let Some(found) = self.cached_commit(commit)?
+                && let Some(found) = self.cached_commit(ctx, commit).await?
             {
                 return Ok(found);
             }
@@ -73,19 +73,20 @@ impl Fetcher {
             .map_err(|error: Error| error.during("git.checkout").with("repository", source.shown()))
     }
 
-    fn cached_commit(&self, commit: &str) -> Result<Option<GitCheckout>> {
-        let tar = self.options().cache.lookup(&commit_key(commit))?;
+    async fn cached_commit(&self, ctx: &Context, commit: &str) -> Result<Option<GitCheckout>> {
+        let tar = self.lookup(ctx, commit_key(commit)).await?;
         let commit = commit.to_owned();
-        Ok(tar.map(|tar| GitCheckout { tar, commit, from_cache: true }))
+        Ok(tar.map(|(tar, _)| GitCheckout { tar, commit, from_cache: true }))
     }
 
     async fn checkout_by_git(&self, ctx: &Context, source: &GitSource) -> Result<GitCheckout> {
-        let git = Git::new(self.options(), source)?;
+        let (options, own) = (self.options().clone(), source.clone());
+        let git = blocking(ctx, move |_| Git::new(&options, &own)).await?;
         let wanted = match &source.reference {
             GitReference::Commit(commit) => Wanted { name: commit.clone(), commit: commit.clone() },
             reference => advertised(&git, ctx, source, reference).await?,
         };
-        if let Some(found) = self.cached_commit(&wanted.commit)? {
+        if let Some(found) = self.cached_commit(ctx, &wanted.commit).await? {
             return Ok(found);
         }
         let task = ctx.task(format!("fetch {source}"), Unit::Items, Some(1));
@@ -93,7 +94,7 @@ impl Fetcher {
         let url = source.url().to_owned();
         let room = blocking(ctx, move |ctx| Room::open(&cache, &url, ctx)).await?;
         // Whoever held the room before us may have brought it.
-        if let Some(found) = self.cached_commit(&wanted.commit)? {
+        if let Some(found) = self.cached_commit(ctx, &wanted.commit).await? {
             task.skip("another call brought it");
             return Ok(found);
         }
@@ -171,10 +172,13 @@ async fn bring(
     // An empty template: no hooks or settings of the user come along.
     git.run(ctx, &["init", "--quiet", "--bare", "--template=", &format, "--", &path]).await?;
     let info = repository.join("info");
-    let attributes = info.join("attributes");
-    fs::create_dir_all(&info)
-        .and_then(|()| fs::write(&attributes, ATTRIBUTES))
-        .map_err(|error| Error::io("write", &attributes, error))?;
+    blocking(ctx, move |_| {
+        let attributes = info.join("attributes");
+        fs::create_dir_all(&info)
+            .and_then(|()| fs::write(&attributes, ATTRIBUTES))
+            .map_err(|error| Error::io("write", &attributes, error))
+    })
+    .await?;
     fetch(git, ctx, source, wanted).await?;
     let peeled = format!("{FETCHED}^{{commit}}");
     let found = git.run(ctx, &["rev-parse", "--verify", "--quiet", &peeled]).await?;
@@ -182,12 +186,23 @@ async fn bring(
     warn_of_what_is_missing(git, ctx, source, &commit).await?;
 
     let key = commit_key(&commit);
-    let writer = cache.insert(&key)?;
-    let output = writer.file().try_clone();
-    let output = output.map_err(|error| Error::io("write", writer.path(), error))?;
+    let (place, name) = (cache.clone(), key.clone());
+    let (writer, output) = blocking(ctx, move |_| {
+        let writer = place.insert(&name)?;
+        let output = writer.file().try_clone();
+        let output = output.map_err(|error| Error::io("write", writer.path(), error))?;
+        Ok((writer, output))
+    })
+    .await?;
     let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &commit];
     git.run_into(ctx, &arguments, Stdio::from(output)).await?;
-    let tar = blocking(ctx, move |_| writer.commit()).await?;
+    let (cache, origin) = (cache.clone(), format!("{} {commit}", source.shown()));
+    let tar = blocking(ctx, move |_| {
+        let tar = writer.commit()?;
+        cache.set_origin(&key, &origin)?;
+        Ok(tar)
+    })
+    .await?;
     Ok(GitCheckout { tar, commit, from_cache: false })
 }
 
@@ -263,27 +278,13 @@ impl Room {
         fs::create_dir_all(&parent).map_err(|error| Error::io("create", &parent, error))?;
         let path = parent.join(key.as_str());
         remove(&path)?;
-        remove_leftovers(cache, &parent)?;
+        cache.remove_work_leftovers()?;
         Ok(Self { path, _lock: lock })
     }
 
     fn close(self) -> Result<()> {
         remove(&self.path)
     }
-}
-
-/// Removes the rooms of killed runs: those that nobody holds the lock of.
-fn remove_leftovers(cache: &Cache, parent: &Path) -> Result<()> {
-    let read = |error| Error::io("read", parent, error);
-    for entry in fs::read_dir(parent).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let lock = cache.dir().join("locks").join(entry.file_name());
-        let held = lockfile::try_lock(&lock, 0o600);
-        if held.map_err(|error| Error::io("lock", &lock, error))?.is_some() {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -76,9 +76,11 @@ mod with_network {
 
     impl Remote {
         pub(super) fn new(request: &BuildRequest, cache: &Cache) -> Self {
-            let options = FetchOptions::new(cache.clone())
+            let mut options = FetchOptions::new(cache.clone())
                 .with_max_age(request.cache_max_age)
                 .with_max_size(request.max_size);
+            options.ca_file.clone_from(&request.ca_file);
+            options.credentials_file.clone_from(&request.credentials_file);
             Self(Fetcher::new(options))
         }
 

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::git_modules::included;
 use super::git_run::{Git, Said};
 use super::git_source::{GitReference, GitSource};
+use super::options::FetchOptions;
 use super::{Fetcher, blocking};
 use crate::cache::{Cache, CacheKey, CacheLock};
-use crate::progress::{Level, Unit};
+use crate::progress::Unit;
 use crate::{Context, Error, ErrorKind, Result};
 
 /// Every file is in the archive as it is in the commit: what the repository's
@@ -38,9 +40,18 @@ impl Fetcher {
     /// It asks the repository which commit a branch or tag is at, and fetches
     /// that one commit without its history, unless the cache has it. With a
     /// full commit id there is nothing to ask: what is in the cache needs no
-    /// network. Files that `export-ignore` would leave out are in; filters
-    /// such as Git LFS are not run, and submodules are not fetched: a warning
-    /// says so where a commit has either.
+    /// network. Files that `export-ignore` would leave out are in; filters are
+    /// not run.
+    ///
+    /// Submodules are in, and theirs, each at the commit that the one above it
+    /// names, but for those with `update = none`. Their addresses may be
+    /// relative or by `https`, `http`, `ssh` or `git`; one that leads to this
+    /// machine only if it is relative and the repository itself is here, so
+    /// that nobody's repository takes files from yours. A login in the options
+    /// goes to its own host.
+    ///
+    /// A commit with files in Git LFS is refused, for what it holds are
+    /// pointers, of no use in an appliance.
     ///
     /// It runs `git` (2.31 or later) without a shell, and so that it never
     /// asks: a login comes from the user's credential helpers, an SSH agent or
@@ -48,12 +59,14 @@ impl Fetcher {
     /// Idempotent; cancel-safe.
     ///
     /// # Errors
-    /// - [`ErrorKind::Unsupported`]: there is no `git` program;
+    /// - [`ErrorKind::Unsupported`]: there is no `git` program; the commit has
+    ///   files in Git LFS;
     /// - [`ErrorKind::NotFound`]: no such repository, branch, tag or commit;
     /// - [`ErrorKind::Unauthenticated`]: the server wants a login, or its SSH
     ///   host key is not known;
     /// - [`ErrorKind::Unavailable`]: it cannot be reached;
-    /// - [`ErrorKind::InvalidData`]: an untrusted certificate;
+    /// - [`ErrorKind::InvalidData`]: an untrusted certificate, a server that is
+    ///   none of git, a submodule whose address is not allowed;
     /// - [`ErrorKind::QuotaExceeded`]: a full disk;
     /// - [`ErrorKind::InvalidConfig`]: a malformed reference;
     /// - [`ErrorKind::Cancelled`], [`ErrorKind::Timeout`].
@@ -99,7 +112,7 @@ impl Fetcher {
             return Ok(found);
         }
         let git = git.in_repository(&room.path);
-        let made = bring(&git, ctx, source, &wanted, &self.options().cache, &room.path).await;
+        let made = bring(&git, ctx, source, &wanted, self.options(), &room.path).await;
         let closed = blocking(&Context::new(), move |_| room.close()).await;
         let found = made?;
         closed?;
@@ -111,15 +124,15 @@ impl Fetcher {
 }
 
 fn commit_key(commit: &str) -> CacheKey {
-    CacheKey::derived("git-tar", &[commit])
+    CacheKey::derived("git-tar", &[commit, "with submodules"])
 }
 
 /// What to ask the server for.
-struct Wanted {
+pub(super) struct Wanted {
     /// A full reference name, or a commit id.
-    name: String,
+    pub(super) name: String,
     /// The commit that it stood for when we asked.
-    commit: String,
+    pub(super) commit: String,
 }
 
 /// Asks the repository what the reference stands for.
@@ -163,9 +176,10 @@ async fn bring(
     ctx: &Context,
     source: &GitSource,
     wanted: &Wanted,
-    cache: &Cache,
+    options: &FetchOptions,
     repository: &Path,
 ) -> Result<GitCheckout> {
+    let cache = &options.cache;
     let format = if wanted.commit.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     let path = repository.to_string_lossy();
@@ -183,7 +197,8 @@ async fn bring(
     let peeled = format!("{FETCHED}^{{commit}}");
     let found = git.run(ctx, &["rev-parse", "--verify", "--quiet", &peeled]).await?;
     let commit = found.trim().to_owned();
-    warn_of_what_is_missing(git, ctx, source, &commit).await?;
+    let whole = included(git, ctx, options, source, &commit, repository).await?;
+    refuse_pointers(git, ctx, source, &whole).await?;
 
     let key = commit_key(&commit);
     let (place, name) = (cache.clone(), key.clone());
@@ -194,7 +209,7 @@ async fn bring(
         Ok((writer, output))
     })
     .await?;
-    let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &commit];
+    let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &whole];
     git.run_into(ctx, &arguments, Stdio::from(output)).await?;
     let (cache, origin) = (cache.clone(), format!("{} {commit}", source.shown()));
     let tar = blocking(ctx, move |_| {
@@ -207,7 +222,12 @@ async fn bring(
 }
 
 /// Fetches the one commit; with its history where the server cannot do less.
-async fn fetch(git: &Git, ctx: &Context, source: &GitSource, wanted: &Wanted) -> Result<()> {
+pub(super) async fn fetch(
+    git: &Git,
+    ctx: &Context,
+    source: &GitSource,
+    wanted: &Wanted,
+) -> Result<()> {
     let spec = format!("+{}:{FETCHED}", wanted.name);
     let url = source.url();
     let base = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
@@ -242,24 +262,26 @@ async fn fetch(git: &Git, ctx: &Context, source: &GitSource, wanted: &Wanted) ->
     git.run(ctx, &update).await.map(drop)
 }
 
-async fn warn_of_what_is_missing(
-    git: &Git,
-    ctx: &Context,
-    source: &GitSource,
-    commit: &str,
-) -> Result<()> {
-    let modules = git.run(ctx, &["ls-tree", "--name-only", commit, "--", ".gitmodules"]).await?;
-    if !modules.is_empty() {
-        let text = format!("{source} has submodules, which are not included");
-        ctx.message(Level::Warning, text);
-    }
+/// Fails if the commit has pointers in place of files (git-lfs,
+/// `docs/spec.md`).
+async fn refuse_pointers(git: &Git, ctx: &Context, source: &GitSource, commit: &str) -> Result<()> {
     let attributes = ":(glob)**/.gitattributes";
     let search = ["grep", "-q", "-F", "-e", "filter=lfs", commit, "--", attributes];
-    if git.succeeds(ctx, &search).await? {
-        let text = format!("{source} has files in Git LFS: their pointers are included, not they");
-        ctx.message(Level::Warning, text);
+    if !git.succeeds(ctx, &search).await? {
+        return Ok(());
     }
-    Ok(())
+    let pointer = "^version https://git-lfs.github.com/spec/v1$";
+    if !git.succeeds(ctx, &["grep", "-q", "-e", pointer, commit]).await? {
+        return Ok(());
+    }
+    let files = git.run(ctx, &["grep", "-l", "-e", pointer, commit]).await?;
+    let first = files.lines().next().and_then(|line| line.split_once(':'));
+    let first = first.map_or("", |(_, path)| path);
+    let message =
+        format!("{source} has files in Git LFS, '{first}' for one, and only pointers here");
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .with("file", first)
+        .hint("clone it, run `git lfs pull`, and build from that directory with the type TAR"))
 }
 
 /// The directory of the cache where a repository is while its commit is

@@ -35,6 +35,7 @@ const REPOSITORY_VARIABLES: [&str; 9] = [
 ];
 
 /// How to run git for one source.
+#[derive(Clone)]
 pub(super) struct Git {
     /// The address for messages.
     shown: String,
@@ -42,6 +43,8 @@ pub(super) struct Git {
     /// Settings, given by the environment: arguments are seen by everybody.
     settings: Vec<(String, Secret)>,
     quiet_ssh: bool,
+    /// The time of commits that are made.
+    time: Option<String>,
 }
 
 impl Git {
@@ -75,11 +78,23 @@ impl Git {
         let own_ssh =
             ["GIT_SSH", "GIT_SSH_COMMAND"].iter().any(|name| std::env::var_os(name).is_some());
         let shown = source.shown();
-        Ok(Self { shown, repository: None, settings, quiet_ssh: !own_ssh && !has_ssh_setting() })
+        Ok(Self {
+            shown,
+            repository: None,
+            settings,
+            quiet_ssh: !own_ssh && !has_ssh_setting(),
+            time: None,
+        })
     }
 
     pub(super) fn in_repository(mut self, path: &Path) -> Self {
         self.repository = Some(path.to_path_buf());
+        self
+    }
+
+    /// Makes commits in flock's name at this time, in seconds since 1970.
+    pub(super) fn committing_at(mut self, time: &str) -> Self {
+        self.time = Some(format!("@{time} +0000"));
         self
     }
 
@@ -161,6 +176,14 @@ impl Git {
             let number = before + number;
             command.env(format!("GIT_CONFIG_KEY_{number}"), key);
             command.env(format!("GIT_CONFIG_VALUE_{number}"), value.expose());
+        }
+        if let Some(time) = &self.time {
+            for who in ["AUTHOR", "COMMITTER"] {
+                command
+                    .env(format!("GIT_{who}_NAME"), "flock")
+                    .env(format!("GIT_{who}_EMAIL"), "flock@localhost")
+                    .env(format!("GIT_{who}_DATE"), time);
+            }
         }
         if self.quiet_ssh {
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");

@@ -63,6 +63,7 @@
 mod credentials;
 mod download;
 mod git;
+mod git_modules;
 mod git_run;
 mod git_source;
 mod http;

@@ -42,7 +42,7 @@ pub(crate) fn run(session: &Session, command: &cli::Cache) -> Result<Exit> {
 }
 
 fn list(session: &Session, cache: &Cache) -> Result<Exit> {
-    let entries = blocking(cache, |cache, ctx| cache.entries(ctx))?;
+    let entries = blocking(cache, Cache::entries)?;
     let bytes = entries.iter().map(|entry| entry.bytes).sum();
     let listed = Listed { cache_dir: cache.dir(), bytes, entries: &entries };
     session.printer.result(listed, || {

@@ -9,7 +9,7 @@ use super::files::{publish, remove};
 use crate::{Error, Result};
 
 /// An unfinished file that a later attempt can continue; see
-/// [`Cache::partial`].
+/// [`Cache::partial`](super::Cache::partial).
 #[derive(Debug)]
 pub struct Partial {
     pub(super) file: File,

@@ -8,7 +8,8 @@ use super::CacheKey;
 use super::files::publish;
 use crate::Result;
 
-/// A file on its way into the cache; see [`Cache::insert`].
+/// A file on its way into the cache; see
+/// [`Cache::insert`](super::Cache::insert).
 #[derive(Debug)]
 pub struct CacheWriter {
     pub(super) file: File,
@@ -44,7 +45,8 @@ impl CacheWriter {
     /// that may be there. Returns where it is.
     ///
     /// # Errors
-    /// [`ErrorKind::QuotaExceeded`] if the disk is full, and others of
+    /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the disk
+    /// is full, and others of
     /// writing; the file is then removed.
     pub fn commit(mut self) -> Result<PathBuf> {
         let path = self.path().to_path_buf();

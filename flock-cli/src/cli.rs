@@ -314,7 +314,7 @@ fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
     let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
     for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
-        text.push_str(&format!("  {name:20} {}\n", what.replace('`', "")));
+        text.push_str(&format!("  {name:22} {}\n", what.replace('`', "")));
     }
     text.push_str("\nExit codes:\n");
     for (exit, what) in Exit::ALL {

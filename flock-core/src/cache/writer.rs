@@ -46,8 +46,7 @@ impl CacheWriter {
     ///
     /// # Errors
     /// [`ErrorKind::QuotaExceeded`](crate::ErrorKind::QuotaExceeded) if the disk
-    /// is full, and others of
-    /// writing; the file is then removed.
+    /// is full, and others of writing; the file is then removed.
     pub fn commit(mut self) -> Result<PathBuf> {
         let path = self.path().to_path_buf();
         publish(&self.file, &path, &self.target, &self.gate)?;

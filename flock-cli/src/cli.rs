@@ -1,13 +1,14 @@
 //! The command line.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use flock_core::app::{CONFIG_FILE, Location, RepositoryType};
 use flock_core::rootfs::compress::Format;
-use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS};
+use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
 use crate::exit::Exit;
@@ -56,6 +57,12 @@ pub(crate) struct Global {
     /// How long a download may be used unasked, such as 12h or 30d.
     #[arg(long, global = true, value_name = "AGE", hide_short_help = true)]
     pub(crate) cache_max_age: Option<String>,
+    /// PEM file of certificate authorities to trust too.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) ca_file: Option<String>,
+    /// File with logins by host, as docker's config.json.
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) credentials_file: Option<String>,
     /// How many threads compress, as far as the memory goes.
     #[arg(long, global = true, value_name = "N", hide_short_help = true)]
     pub(crate) threads: Option<String>,
@@ -87,6 +94,8 @@ impl Cli {
         [
             ("cache_dir", global.cache_dir.as_deref()),
             ("cache_max_age", global.cache_max_age.as_deref()),
+            ("ca_file", global.ca_file.as_deref()),
+            ("credentials_file", global.credentials_file.as_deref()),
             ("threads", global.threads.as_deref()),
             ("memory", global.memory.as_deref()),
             ("config", profile.and_then(|options| options.config.as_deref())),
@@ -108,6 +117,9 @@ pub(crate) enum Command {
     App(App),
     /// Build an application's appliance.
     Build(Box<Build>),
+    /// Show and tidy up what was downloaded and unpacked.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
@@ -221,6 +233,27 @@ impl From<Repository> for RepositoryType {
     }
 }
 
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// List what is kept, the largest first.
+    List,
+    /// Remove what was not used for long; never what is in use.
+    Prune(Prune),
+}
+
+/// What to remove from the cache.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// How long it must not have been used, such as 12h or 30d; 0s removes
+    /// all that no running flock uses.
+    #[arg(long, value_name = "AGE", default_value = "60d", value_parser = parse_age)]
+    pub(crate) older_than: Duration,
+    /// Show what would be removed, and remove nothing.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -281,7 +314,7 @@ fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
     let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
     for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
-        text.push_str(&format!("  {name:20} {}\n", what.replace('`', "")));
+        text.push_str(&format!("  {name:22} {}\n", what.replace('`', "")));
     }
     text.push_str("\nExit codes:\n");
     for (exit, what) in Exit::ALL {

@@ -119,6 +119,13 @@ pub struct BuildRequest {
     /// How long a download may be used without asking its server.
     #[serde(skip)]
     pub cache_max_age: Duration,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    #[serde(skip)]
+    pub ca_file: Option<PathBuf>,
+    /// A file with logins by host, as in
+    /// `FetchOptions::credentials_file`.
+    #[serde(skip)]
+    pub credentials_file: Option<PathBuf>,
     /// How many threads compress, as far as the memory goes.
     pub threads: NonZeroUsize,
     /// The most bytes of memory that compressing may take, and that a
@@ -179,6 +186,8 @@ impl BuildRequest {
             force: false,
             cache_dir: Cache::user()?.dir().to_path_buf(),
             cache_max_age: DEFAULT_CACHE_MAX_AGE,
+            ca_file: None,
+            credentials_file: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             memory: None,
             sync: true,
@@ -223,6 +232,8 @@ impl BuildRequest {
             force: false,
             cache_dir: settings.cache_dir.value.clone(),
             cache_max_age: settings.cache_max_age.value,
+            ca_file: settings.ca_file.value.clone(),
+            credentials_file: settings.credentials_file.value.clone(),
             threads: settings.threads.value,
             memory: settings.memory.value,
             sync: true,
@@ -329,6 +340,20 @@ impl BuildRequest {
     #[must_use]
     pub fn with_cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = directory.into();
+        self
+    }
+
+    /// Sets [`ca_file`](Self::ca_file).
+    #[must_use]
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`credentials_file`](Self::credentials_file).
+    #[must_use]
+    pub fn with_credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials_file = Some(path.into());
         self
     }
 

@@ -194,6 +194,10 @@ fn secret(r: &mut Reader, s: &Section<'_>) -> Option<SecretSource> {
     let path = s.key("secretkey");
     if !matches!(node.value, Value::Map(_)) {
         let text = r.scalar(node, &path)?;
+        if text == "***" {
+            r.problem(node.at, &path, format!("{path} holds '***', which stands for a secret"));
+            return None;
+        }
         return Some(SecretSource::Value(Secret::new(text)));
     }
     let map = r.section(node, &path, Affects::Deploy, SECRET);
@@ -256,7 +260,10 @@ mod tests {
         let profiles = Profiles::parse(&filled_in(), "flockr.yaml").unwrap();
         let profile = profiles.select(Some("production")).unwrap();
         assert_eq!(profile.apikey.as_deref(), Some("abc"));
-        assert_eq!(profile.secretkey.as_ref().unwrap().resolve().unwrap().expose(), "hush");
+        assert_eq!(
+            profile.secretkey.as_ref().unwrap().resolve(&crate::Context::new()).unwrap().expose(),
+            "hush"
+        );
         assert_eq!((profile.expires.as_secs(), profile.timeout.as_secs()), (600, 3600));
         assert!(profile.verifysslcert);
         for shown in [format!("{profiles:?}"), serde_json::to_string(&profiles).unwrap()] {

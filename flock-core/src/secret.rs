@@ -3,16 +3,26 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Context, Result};
+
+mod resolve;
+
+/// What stands for a secret wherever it could be seen.
+const MASK: &str = "***";
+
+/// The most that a secret may hold: 64 KiB. What is longer was meant to be
+/// something else.
+pub const MAX_SECRET: usize = 64 << 10;
 
 /// A secret text. `Debug` and serialisation show `***`; the value is had only
 /// by [`expose`](Secret::expose).
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+///
+/// So what was serialised does not hold the secret any more, and reading it
+/// back fails rather than to take `***` for the value.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -30,13 +40,23 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+        serializer.serialize_str(MASK)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == MASK {
+            return Err(de::Error::custom("'***' stands for a secret that was not written out"));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -46,10 +66,11 @@ impl Serialize for Secret {
 /// or a map with one key: `file`, `env` or `command`.
 ///
 /// ```
+/// use flock_core::Context;
 /// use flock_core::secret::SecretSource;
 ///
 /// let source: SecretSource = serde_json::from_str(r#"{"command": ["printf", "hush"]}"#)?;
-/// assert_eq!(source.resolve()?.expose(), "hush");
+/// assert_eq!(source.resolve(&Context::new())?.expose(), "hush");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,71 +99,32 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// Fetches the secret. Blocks on the file or the program.
+    /// Fetches the secret. Blocks on the file or the program, but not beyond
+    /// the end of `ctx`: a program that has not ended by then is killed with
+    /// all that it started.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the file or variable is missing;
-    /// [`ErrorKind::PermissionDenied`] and other kinds of [`Error::io`] for a
-    /// file; [`ErrorKind::InvalidConfig`] if the command is empty or fails, or
-    /// if a variable or the command's output is not UTF-8. The value is in no
-    /// error.
-    pub fn resolve(&self) -> Result<Secret> {
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the file or variable is missing;
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) and other kinds of [`Error::io`](crate::Error::io) for a
+    /// file; [`InvalidConfig`](crate::ErrorKind::InvalidConfig) if the command is empty or fails, if
+    /// a file, a variable or the command's output is not UTF-8, or holds more
+    /// than [`MAX_SECRET`] bytes; [`Cancelled`](crate::ErrorKind::Cancelled) and
+    /// [`Timeout`](crate::ErrorKind::Timeout) if `ctx` ends first. The value is in no error.
+    pub fn resolve(&self, ctx: &Context) -> Result<Secret> {
+        ctx.check()?;
         match self {
             Self::Value(secret) => Ok(secret.clone()),
-            Self::File { file } => std::fs::read_to_string(file)
-                .map(trimmed)
-                .map_err(|source| Error::io("read the secret in", file, source)),
-            Self::Env { env } => match std::env::var(env) {
-                Ok(value) => Ok(Secret(value)),
-                Err(std::env::VarError::NotPresent) => {
-                    let message = format!("no secret in the variable {env}");
-                    Err(Error::new(ErrorKind::NotFound, message).hint(format!("set {env}")))
-                }
-                // This error would show the value.
-                Err(std::env::VarError::NotUnicode(_)) => {
-                    let message = format!("the secret in the variable {env} is not UTF-8");
-                    Err(Error::new(ErrorKind::InvalidConfig, message))
-                }
-            },
-            Self::Command { command } => run(command),
+            Self::File { file } => resolve::from_file(ctx, file),
+            Self::Env { env } => resolve::from_variable(env),
+            Self::Command { command } => resolve::from_command(ctx, command),
         }
     }
-}
-
-fn run(command: &[String]) -> Result<Secret> {
-    let invalid = |message: String| Error::new(ErrorKind::InvalidConfig, message);
-    let [program, arguments @ ..] = command else {
-        return Err(invalid("the command of a secret is empty".to_owned()));
-    };
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|source| {
-            invalid(format!("cannot run the secret's command {program}")).caused_by(source)
-        })?;
-    if !output.status.success() {
-        return Err(invalid(format!("the secret's command {program} failed: {}", output.status)));
-    }
-    String::from_utf8(output.stdout)
-        .map(trimmed)
-        .map_err(|_| invalid(format!("the secret's command {program} did not print UTF-8")))
-}
-
-fn trimmed(mut text: String) -> Secret {
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Secret(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn it_is_never_shown() {
@@ -154,19 +136,71 @@ mod tests {
     }
 
     #[test]
+    fn what_was_hidden_is_not_taken_for_the_value() {
+        let written = serde_json::to_string(&Secret::new("hush")).unwrap();
+        let error = serde_json::from_str::<Secret>(&written).unwrap_err();
+        assert!(error.to_string().contains("not written out"), "{error}");
+        assert_eq!(serde_json::from_str::<Secret>("\"hush\"").unwrap().expose(), "hush");
+        assert!(serde_json::from_str::<SecretSource>(&written).is_err());
+    }
+
+    #[test]
     fn a_file_loses_one_newline() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hush\n\n").unwrap();
         let source = SecretSource::File { file: file.path().to_owned() };
-        assert_eq!(source.resolve().unwrap().expose(), "hush\n");
+        assert_eq!(source.resolve(&Context::new()).unwrap().expose(), "hush\n");
     }
 
     #[test]
     fn what_a_failing_command_prints_stays_unseen() {
         let command = ["ls", "--hush"].map(str::to_owned).to_vec();
-        let error = SecretSource::Command { command }.resolve().unwrap_err();
+        let error = SecretSource::Command { command }.resolve(&Context::new()).unwrap_err();
         assert!(!format!("{error:?}").contains("--hush"));
-        let empty = SecretSource::Command { command: Vec::new() }.resolve();
+        let empty = SecretSource::Command { command: Vec::new() }.resolve(&Context::new());
         assert_eq!(empty.unwrap_err().kind(), ErrorKind::InvalidConfig);
+    }
+
+    #[test]
+    fn a_command_that_hangs_ends_with_the_context() {
+        // The shell's child holds the output open too.
+        let command = ["sh", "-c", "sleep 600 & sleep 600"].map(str::to_owned).to_vec();
+        let ctx = Context::new().with_timeout(std::time::Duration::from_millis(200));
+        let error = SecretSource::Command { command }.resolve(&ctx).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_ends_with_the_context() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
+        let script = format!("printf hush; sleep 600 & echo $! > {}", path.display());
+        let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let ctx = Context::new().with_timeout(std::time::Duration::from_millis(500));
+        let error = SecretSource::Command { command }.resolve(&ctx).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let id = std::fs::read_to_string(path).unwrap();
+        let status = std::path::Path::new("/proc").join(id.trim()).join("stat");
+        // Gone, or dead and not yet waited for by its new parent.
+        let is_dead = || std::fs::read_to_string(&status).map_or(true, |s| s.contains(") Z "));
+        for _ in 0..500 {
+            if is_dead() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("it still runs");
+    }
+
+    #[test]
+    fn an_endless_secret_is_refused() {
+        let command = ["yes", "hush"].map(str::to_owned).to_vec();
+        for source in
+            [SecretSource::Command { command }, SecretSource::File { file: "/dev/zero".into() }]
+        {
+            let error = source.resolve(&Context::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+            assert!(!format!("{error:?}").contains("hush\nhush"));
+        }
     }
 }

@@ -68,6 +68,20 @@ pub const SETTINGS: &[Setting] = &[
         what: "How long a download may be used unasked: a number with s, m, h or d",
     },
     Setting {
+        key: "ca_file",
+        flag: "--ca-file",
+        variable: "FLOCK_CA_FILE",
+        default: "the system's authorities alone",
+        what: "PEM file of certificate authorities to trust too",
+    },
+    Setting {
+        key: "credentials_file",
+        flag: "--credentials-file",
+        variable: "FLOCK_CREDENTIALS_FILE",
+        default: "for registries what `docker login` wrote",
+        what: "File with logins by host, as docker's config.json",
+    },
+    Setting {
         key: "threads",
         flag: "--threads",
         variable: "FLOCK_THREADS",
@@ -229,6 +243,10 @@ pub struct Settings {
     /// How long a download may be used without asking its server.
     #[serde(serialize_with = "sourced_seconds")]
     pub cache_max_age: Sourced<Duration>,
+    /// A PEM file of certificate authorities to trust besides the system's.
+    pub ca_file: Sourced<Option<PathBuf>>,
+    /// A file with logins by host.
+    pub credentials_file: Sourced<Option<PathBuf>>,
     /// How many threads compress.
     pub threads: Sourced<NonZeroUsize>,
     /// The most memory, in bytes, that compressing may take, and that a
@@ -324,9 +342,11 @@ impl Settings {
         Ok(Self {
             cache_dir: layers.pick("cache_dir", path, || places.cache.clone())?,
             cache_max_age: layers.pick("cache_max_age", age, || DEFAULT_CACHE_MAX_AGE)?,
+            ca_file: layers.pick("ca_file", some_path, || None)?,
+            credentials_file: layers.pick("credentials_file", some_path, || None)?,
             threads: layers.pick("threads", count, || threads)?,
             memory: layers.pick("memory", memory, || None)?,
-            config: layers.pick("config", |text, at| path(text, at).map(Some), || None)?,
+            config: layers.pick("config", some_path, || None)?,
             profile: layers.pick("profile", |text, _| Ok(Some(text.to_owned())), || None)?,
             color: layers.pick("color", color, || ColorChoice::Auto)?,
             progress: layers.pick("progress", progress, || ProgressStyle::Auto)?,
@@ -435,6 +455,8 @@ const KEYS: &[Key] = &[
     Key::new("version"),
     Key::new("cache_dir"),
     Key::new("cache_max_age"),
+    Key::new("ca_file"),
+    Key::new("credentials_file"),
     Key::new("threads"),
     Key::new("memory"),
     Key::new("config"),
@@ -481,6 +503,10 @@ fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
     Ok(directory.join(text))
 }
 
+fn some_path(text: &str, directory: &Path) -> Result<Option<PathBuf>, String> {
+    path(text, directory).map(Some)
+}
+
 fn count(text: &str, _: &Path) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a number of threads"))
 }
@@ -492,6 +518,14 @@ fn memory(text: &str, _: &Path) -> Result<Option<u64>, String> {
 }
 
 fn age(text: &str, _: &Path) -> Result<Duration, String> {
+    parse_age(text)
+}
+
+/// Reads an age as the settings have it: a number with `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn parse_age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not an age, such as 30d, 12h, 90m or 0s");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {

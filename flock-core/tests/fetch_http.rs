@@ -311,7 +311,12 @@ async fn statuses_have_their_kinds() {
         ("403 Forbidden", ErrorKind::PermissionDenied, 1),
         ("404 Not Found", ErrorKind::NotFound, 1),
         ("410 Gone", ErrorKind::NotFound, 1),
-        ("418 Teapot", ErrorKind::InvalidConfig, 1),
+        ("400 Bad Request", ErrorKind::NotFound, 1),
+        ("402 Payment Required", ErrorKind::PermissionDenied, 1),
+        ("405 Method Not Allowed", ErrorKind::Unsupported, 1),
+        ("408 Request Timeout", ErrorKind::Unavailable, 3),
+        ("418 Teapot", ErrorKind::NotFound, 1),
+        ("451 Unavailable For Legal Reasons", ErrorKind::PermissionDenied, 1),
         ("204 No Content", ErrorKind::InvalidData, 1),
         ("206 Partial Content", ErrorKind::InvalidData, 1),
         ("304 Not Modified", ErrorKind::InvalidData, 1),
@@ -323,6 +328,68 @@ async fn statuses_have_their_kinds() {
         let error = Bench::with(|o| o.with_retries(2)).get(&server.url("/x")).await.unwrap_err();
         assert_eq!((error.kind(), server.count()), (kind, tries), "{status}: {error}");
         assert_eq!(error.operation(), Some("fetch"));
+    }
+}
+
+#[tokio::test]
+async fn a_login_changes_the_advice_and_not_the_kind() {
+    for (status, kind) in [
+        ("401 Unauthorized", ErrorKind::Unauthenticated),
+        ("403 Forbidden", ErrorKind::PermissionDenied),
+    ] {
+        let server = Server::start(move |_| Reply::new(status, &[], b""));
+        let without = Bench::new().get(&server.url("/x")).await.unwrap_err();
+        let token = || Credential::Bearer(Secret::new("hush"));
+        let bench = Bench::with(|o| o.with_credential(server.address.clone(), token()));
+        let with = bench.get(&server.url("/x")).await.unwrap_err();
+        assert_eq!((without.kind(), with.kind()), (kind, kind));
+        assert!(without.hints().any(|hint| hint.contains("credentials_file")));
+        assert!(!with.hints().any(|hint| hint.contains("credentials_file")));
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_credentials_serves_downloads() {
+    let server = Server::start(|request| match request.header("authorization") {
+        Some("Basic bWU6aHVzaA==") => Reply::new("200 OK", &[], b"x"),
+        _ => Reply::new("401 Unauthorized", &[], b""),
+    });
+    let bench = Bench::new();
+    let path = bench.dir.path().join("credentials.json");
+    let text = format!(r#"{{"auths": {{"{}": {{"auth": "bWU6aHVzaA=="}}}}}}"#, server.address);
+    std::fs::write(&path, text).unwrap();
+    let fetcher = bench.again(|options| options.with_credentials_file(Some(path.clone())));
+    get(&fetcher, &server.url("/x")).await.unwrap();
+    let missing = bench.again(|o| o.with_credentials_file(Some("/nonexistent/x".into())));
+    let error = get(&missing, &server.url("/y")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.hints().any(|hint| hint.contains("credentials_file")));
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_is_told_with_the_reason() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let log = Arc::new(Log::default());
+    let ctx = Context::new().with_progress(log.clone());
+    let source = format!("http://127.0.0.1:{port}/x").parse().unwrap();
+    let error = Bench::new().fetcher.fetch(&ctx, &source, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.context_value("reason"), Some("refused"));
+    assert!(error.to_string().contains("nothing answers at that port"), "{error}");
+    assert!(error.hints().any(|hint| hint.contains("HTTPS_PROXY")));
+    let waits = || {
+        let log = log.0.lock().unwrap();
+        log.iter().filter(|event| matches!(event, ProgressEvent::Message { .. })).count()
+    };
+    assert_eq!(waits(), 2, "two more tries, each announced");
+    // RFC 6761, section 6.4: no server knows this name.
+    let source = "http://server.invalid/x".parse().unwrap();
+    let error = Bench::new().fetcher.fetch(&ctx, &source, None).await.unwrap_err();
+    let reason = error.context_value("reason").unwrap();
+    assert!(["unknown_host", "dns"].contains(&reason), "{error:?}");
+    if reason == "unknown_host" {
+        assert_eq!(waits(), 3, "one more try");
+        assert!(error.to_string().contains("no host of that name"), "{error}");
     }
 }
 
@@ -487,6 +554,16 @@ async fn redirects_end() {
     let error = Bench::new().get(&server.url("/x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert_eq!(server.count(), 11);
+}
+
+#[tokio::test]
+async fn a_redirect_out_of_http_is_told_so() {
+    let target = ("Location", "file:///etc/passwd");
+    let server = Server::start(move |_| Reply::new("302 Found", &[target], b""));
+    let error = Bench::new().get(&server.url("/x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(error.to_string().contains("redirects to file://"), "{error}");
+    assert_eq!(server.count(), 1);
 }
 
 #[derive(Default)]

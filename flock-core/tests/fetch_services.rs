@@ -3,11 +3,13 @@
 //!
 //! A case whose program is missing is shown as ignored, with the reason in
 //! front of its name; it fails where `FLOCK_TEST_REQUIRE` (a comma list of
-//! `git`, `registry`, `nginx`) names it.
+//! `git`, `registry`, `nginx`, `root`) names it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail so")]
 
 mod fetch_support;
+#[path = "fetch_services/full_disk.rs"]
+mod full_disk;
 #[path = "fetch_services/git.rs"]
 mod git;
 #[path = "fetch_services/nginx.rs"]
@@ -24,7 +26,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let cases = [git::cases(), registry::cases(), nginx::cases()].into_iter().flatten();
+    let cases =
+        [git::cases(), registry::cases(), nginx::cases(), full_disk::cases()].into_iter().flatten();
     libtest_mimic::run(&arguments, cases.collect()).exit();
 }
 
@@ -35,7 +38,9 @@ fn case<F: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce() -> F + Send + 'static,
 ) -> Trial {
+    let may = service != "root" || rustix::process::geteuid().is_root();
     let missing = programs.iter().copied().find(|program| !is_there(program));
+    let missing = missing.or((!may).then_some("root"));
     let required = std::env::var("FLOCK_TEST_REQUIRE")
         .is_ok_and(|list| list.split(',').any(|name| name.trim() == service));
     let name = format!("{service}::{name}");

@@ -227,7 +227,7 @@ fn next(session: &Session, output: &Path) {
 }
 
 /// A number of bytes for a person, in powers of 1024.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;
     let mut scaled = bytes;

@@ -93,10 +93,16 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
     let age = format!("{} s", s.cache_max_age.value.as_secs());
     let memory = s.memory.value.map_or("-".to_owned(), |bytes| format!("{bytes} bytes"));
     let config = s.config.value.as_ref().map_or("-".to_owned(), |path| path.display().to_string());
+    let path = |path: &Option<PathBuf>| {
+        path.as_ref().map_or("-".to_owned(), |path| path.display().to_string())
+    };
+    let (ca, credentials) = (path(&s.ca_file.value), path(&s.credentials_file.value));
     let profile = s.profile.value.as_deref().unwrap_or("-");
     vec![
         ("cache_dir", row(&s.cache_dir.value.display(), &s.cache_dir.source)),
         ("cache_max_age", row(&age, &s.cache_max_age.source)),
+        ("ca_file", row(&ca, &s.ca_file.source)),
+        ("credentials_file", row(&credentials, &s.credentials_file.source)),
         ("threads", row(&s.threads.value, &s.threads.source)),
         ("memory", row(&memory, &s.memory.source)),
         ("config", row(&config, &s.config.source)),

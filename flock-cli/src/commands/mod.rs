@@ -2,6 +2,7 @@
 
 mod app;
 mod build;
+mod cache;
 mod completions;
 mod config;
 mod doctor;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     let outcome = match &cli.command {
         Command::App(command) => in_session(cli, |session| app::run(session, command)),
         Command::Build(command) => in_session(cli, |session| build::run(session, command)),
+        Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),

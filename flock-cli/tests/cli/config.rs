@@ -33,14 +33,16 @@ fn show_names_every_source() {
     assert_snapshot!(ran.all(), @"
     exit 0
     --- stdout
-    cache_dir      t  (project file flock.yaml)
-    cache_max_age  7200 s  (user file [ROOT]/home/.config/flock/flock.yaml)
-    threads        3  (flag --threads)
-    memory         -  (default)
-    config         -  (default)
-    profile        -  (default)
-    color          never  (variable FLOCK_COLOR)
-    progress       auto  (default)
+    cache_dir         t  (project file flock.yaml)
+    cache_max_age     7200 s  (user file [ROOT]/home/.config/flock/flock.yaml)
+    ca_file           -  (default)
+    credentials_file  -  (default)
+    threads           3  (flag --threads)
+    memory            -  (default)
+    config            -  (default)
+    profile           -  (default)
+    color             never  (variable FLOCK_COLOR)
+    progress          auto  (default)
 
     no profiles
     --- stderr
@@ -68,6 +70,18 @@ fn show_as_json_hides_the_secret() {
         },
         "cache_max_age": {
           "value": 3600,
+          "source": {
+            "kind": "default"
+          }
+        },
+        "ca_file": {
+          "value": null,
+          "source": {
+            "kind": "default"
+          }
+        },
+        "credentials_file": {
+          "value": null,
           "source": {
             "kind": "default"
           }

@@ -3,6 +3,7 @@
 
 mod app;
 mod build;
+mod cache;
 mod config;
 mod docs;
 mod help;

@@ -244,8 +244,12 @@ fn open(ctx: &Context, input: &Input, options: &OpenOptions) -> Result<SourceInd
     if input.path.is_dir() {
         return SourceIndex::from_directory(&input.path, ctx);
     }
-    let opened = source::open(&input.path, &options.clone().with_sha256(input.checksum), ctx)
-        .and_then(|plain| SourceIndex::from_tar(&input.path, plain.file, ctx));
+    let opened = source::open(
+        &input.path,
+        &options.clone().with_sha256(input.checksum).with_content(input.content),
+        ctx,
+    )
+    .and_then(|plain| SourceIndex::from_tar(&input.path, plain.file, ctx));
     match (opened, &input.download) {
         (Err(error), Some(address)) if error.kind() == ErrorKind::InvalidData => {
             // Kept, it would fail every build until it is too old. What does

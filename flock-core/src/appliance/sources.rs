@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::BuildRequest;
 use crate::app::{ApplicationConfig, Location, RepositoryType};
+use crate::cache::Cache;
 use crate::rootfs::checksum::Checksum;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -12,6 +13,8 @@ pub(super) struct Sources {
     pub(super) base: Vec<Input>,
     /// In the order of the request.
     pub(super) applications: Vec<Input>,
+    /// Keeps what was fetched in the cache until the build has read it.
+    pub(super) _in_use: Cache,
 }
 
 /// One input: a directory, or a tar archive in whatever compression.
@@ -19,6 +22,8 @@ pub(super) struct Input {
     pub(super) path: PathBuf,
     /// What is still to be verified of an archive.
     pub(super) checksum: Option<Checksum>,
+    /// What it must unpack to.
+    pub(super) content: Option<Checksum>,
     /// Where it was downloaded from, if nothing has vouched for its content.
     pub(super) download: Option<String>,
 }
@@ -26,7 +31,8 @@ pub(super) struct Input {
 impl Sources {
     /// Fetches everything, the base and the applications at the same time.
     pub(super) async fn fetch(ctx: &Context, request: &BuildRequest) -> Result<Self> {
-        let remote = Remote::new(request);
+        let cache = Cache::at(&request.cache_dir);
+        let remote = Remote::new(request, &cache);
         let mut applications = Vec::new();
         let all = async {
             for application in &request.applications {
@@ -36,13 +42,13 @@ impl Sources {
         };
         let base = remote.base(ctx, &request.base, request.base_checksum);
         let (base, ()) = tokio::try_join!(base, all)?;
-        Ok(Self { base, applications })
+        Ok(Self { base, applications, _in_use: cache })
     }
 }
 
 impl Input {
     fn local(path: &Path, checksum: Option<Checksum>) -> Self {
-        Self { path: path.to_path_buf(), checksum, download: None }
+        Self { path: path.to_path_buf(), checksum, content: None, download: None }
     }
 }
 
@@ -59,9 +65,9 @@ pub(super) fn check(request: &BuildRequest) -> Result<()> {
 
 #[cfg(feature = "fetch")]
 mod with_network {
+    use super::Cache;
     use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
     use super::{Error, ErrorKind, Path, RepositoryType, Result};
-    use crate::cache::Cache;
     use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource};
     use crate::location::ImageReference;
 
@@ -69,10 +75,12 @@ mod with_network {
     pub(super) struct Remote(Fetcher);
 
     impl Remote {
-        pub(super) fn new(request: &BuildRequest) -> Self {
-            let options = FetchOptions::new(Cache::at(&request.cache_dir))
+        pub(super) fn new(request: &BuildRequest, cache: &Cache) -> Self {
+            let mut options = FetchOptions::new(cache.clone())
                 .with_max_age(request.cache_max_age)
                 .with_max_size(request.max_size);
+            options.ca_file.clone_from(&request.ca_file);
+            options.credentials_file.clone_from(&request.credentials_file);
             Self(Fetcher::new(options))
         }
 
@@ -100,8 +108,13 @@ mod with_network {
                 return Ok(vec![self.archive(ctx, location, checksum).await?]);
             };
             let image = self.0.pull(ctx, without_checksum(image, checksum)?).await?;
-            // The digests were verified as the layers came.
-            Ok(image.layers.iter().map(|layer| Input::local(&layer.path, None)).collect())
+            // Their digests were verified as the layers came; what is in them
+            // is, while they are unpacked.
+            let layers = image.layers.iter().map(|layer| {
+                let content = Some(layer.diff_id);
+                Input { content, ..Input::local(&layer.path, Some(layer.digest)) }
+            });
+            Ok(layers.collect())
         }
 
         pub(super) async fn application(
@@ -130,7 +143,7 @@ mod with_network {
                 Archive::There => {
                     let fetched = self.0.fetch(ctx, location, checksum.as_ref()).await?;
                     let download = checksum.is_none().then(|| location.to_string());
-                    Ok(Input { path: fetched.path, checksum: None, download })
+                    Ok(Input { download, ..Input::local(&fetched.path, None) })
                 }
             }
         }
@@ -179,14 +192,14 @@ mod with_network {
 
 #[cfg(not(feature = "fetch"))]
 mod without_network {
-    use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
+    use super::{ApplicationConfig, BuildRequest, Cache, Checksum, Context, Input, Location};
     use super::{Error, ErrorKind, RepositoryType, Result};
 
     /// Knows what is here, and says so of the rest.
     pub(super) struct Remote;
 
     impl Remote {
-        pub(super) fn new(_request: &BuildRequest) -> Self {
+        pub(super) fn new(_request: &BuildRequest, _cache: &Cache) -> Self {
             Self
         }
 

@@ -113,6 +113,18 @@ impl Transfer<'_> {
         }
     }
 
+    /// Lets a thread for blocking work do something with the file.
+    async fn on_store<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut store = self.store.take().ok_or_else(|| self.nonsense("its file is gone"))?;
+        let both = tokio::task::spawn_blocking(move || (work(&mut store), store));
+        let (result, store) = super::joined(both.await)?;
+        self.store = Some(store);
+        result
+    }
+
     fn store(&mut self) -> Result<&mut Store> {
         self.store.as_mut().ok_or_else(|| Error::new(ErrorKind::Unexpected, "no file to write to"))
     }
@@ -123,9 +135,9 @@ impl Transfer<'_> {
         let store = self.store()?;
         if !verified && store.validators().if_range().is_none() {
             // Nothing could tell whether the rest belongs to what is there.
-            store.restart()?;
+            self.on_store(Store::restart).await?;
         }
-        let have = store.len();
+        let have = self.store()?.len();
         if have > 0 && self.job.size == Some(have) {
             return Ok(Step::Complete);
         }
@@ -140,12 +152,12 @@ impl Transfer<'_> {
                 if range.and_then(|range| range.total) == Some(have) {
                     return Ok(Step::Complete);
                 }
-                self.store()?.restart()?;
+                self.on_store(Store::restart).await?;
                 return Ok(Step::Anew);
             }
             StatusCode::PARTIAL_CONTENT if have > 0 => {
                 let Some(total) = self.continued_total(&response, have)? else {
-                    self.store()?.restart()?;
+                    self.on_store(Store::restart).await?;
                     return Ok(Step::Anew);
                 };
                 self.store()?.continued = true;
@@ -155,12 +167,13 @@ impl Transfer<'_> {
                 http::refuse_page(response.headers(), self.job.url)?;
                 let validators = validators(&response);
                 let total = validators.total;
-                self.store()?.begin(validators)?;
+                self.on_store(|store| store.begin(validators)).await?;
                 self.task = None;
                 total
             }
             _ => {
-                http::check_status(&response, self.job.url)?;
+                let login = !self.job.headers.is_empty() || !self.job.url.username().is_empty();
+                http::check_status(&response, self.job.url, login)?;
                 return Err(self.nonsense("its status does not fit the request"));
             }
         };
@@ -259,7 +272,7 @@ impl Transfer<'_> {
                 Err(Error::new(ErrorKind::Unavailable, message).with("url", shown))
             }
             Some(total) if have > total => {
-                self.store()?.restart()?;
+                self.on_store(Store::restart).await?;
                 Err(self.nonsense("it sent more than it announced"))
             }
             _ => Ok(Step::Complete),
@@ -269,7 +282,7 @@ impl Transfer<'_> {
     /// Verifies the file and puts it into the cache. `None`: it came in
     /// pieces that do not fit together, so it has to come anew.
     async fn finish(&mut self) -> Result<Option<Received>> {
-        let mut store = self.store.take().ok_or_else(|| self.nonsense("its file is gone"))?;
+        let store = self.store.take().ok_or_else(|| self.nonsense("its file is gone"))?;
         let (sha256, bytes) = (store.sha256(), store.len());
         let verified = match (self.job.expected, self.job.size) {
             (_, Some(size)) if size != bytes => {
@@ -280,13 +293,13 @@ impl Transfer<'_> {
         };
         if verified.is_err() && store.continued && !self.renewed {
             self.renewed = true;
-            store.restart()?;
             self.store = Some(store);
+            self.on_store(Store::restart).await?;
             return Ok(None);
         }
         let page = http::looks_like_page(store.head());
         if page || verified.is_err() {
-            store.discard()?;
+            super::joined(tokio::task::spawn_blocking(move || store.discard()).await)??;
             return Err(if page { http::page(self.job.url) } else { mismatch(verified) });
         }
         let validators = store.validators().clone();

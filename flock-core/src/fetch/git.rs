@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::git_modules::included;
 use super::git_run::{Git, Said};
 use super::git_source::{GitReference, GitSource};
+use super::options::FetchOptions;
 use super::{Fetcher, blocking};
 use crate::cache::{Cache, CacheKey, CacheLock};
-use crate::progress::{Level, Unit};
-use crate::{Context, Error, ErrorKind, Result, lockfile};
+use crate::progress::Unit;
+use crate::{Context, Error, ErrorKind, Result};
 
 /// Every file is in the archive as it is in the commit: what the repository's
 /// own attributes leave out or rewrite is put back.
@@ -38,9 +40,18 @@ impl Fetcher {
     /// It asks the repository which commit a branch or tag is at, and fetches
     /// that one commit without its history, unless the cache has it. With a
     /// full commit id there is nothing to ask: what is in the cache needs no
-    /// network. Files that `export-ignore` would leave out are in; filters
-    /// such as Git LFS are not run, and submodules are not fetched: a warning
-    /// says so where a commit has either.
+    /// network. Files that `export-ignore` would leave out are in; filters are
+    /// not run.
+    ///
+    /// Submodules are in, and theirs, each at the commit that the one above it
+    /// names, but for those with `update = none`. Their addresses may be
+    /// relative or by `https`, `http`, `ssh` or `git`; one that leads to this
+    /// machine only if it is relative and the repository itself is here, so
+    /// that nobody's repository takes files from yours. A login in the options
+    /// goes to its own host.
+    ///
+    /// A commit with files in Git LFS is refused, for what it holds are
+    /// pointers, of no use in an appliance.
     ///
     /// It runs `git` (2.31 or later) without a shell, and so that it never
     /// asks: a login comes from the user's credential helpers, an SSH agent or
@@ -48,12 +59,14 @@ impl Fetcher {
     /// Idempotent; cancel-safe.
     ///
     /// # Errors
-    /// - [`ErrorKind::Unsupported`]: there is no `git` program;
+    /// - [`ErrorKind::Unsupported`]: there is no `git` program; the commit has
+    ///   files in Git LFS;
     /// - [`ErrorKind::NotFound`]: no such repository, branch, tag or commit;
     /// - [`ErrorKind::Unauthenticated`]: the server wants a login, or its SSH
     ///   host key is not known;
     /// - [`ErrorKind::Unavailable`]: it cannot be reached;
-    /// - [`ErrorKind::InvalidData`]: an untrusted certificate;
+    /// - [`ErrorKind::InvalidData`]: an untrusted certificate, a server that is
+    ///   none of git, a submodule whose address is not allowed;
     /// - [`ErrorKind::QuotaExceeded`]: a full disk;
     /// - [`ErrorKind::InvalidConfig`]: a malformed reference;
     /// - [`ErrorKind::Cancelled`], [`ErrorKind::Timeout`].
@@ -63,7 +76,7 @@ impl Fetcher {
         let run = async {
             source.reference.checked()?;
             if let GitReference::Commit(commit) = &source.reference
-                && let Some(found) = self.cached_commit(commit)?
+                && let Some(found) = self.cached_commit(ctx, commit).await?
             {
                 return Ok(found);
             }
@@ -73,19 +86,20 @@ impl Fetcher {
             .map_err(|error: Error| error.during("git.checkout").with("repository", source.shown()))
     }
 
-    fn cached_commit(&self, commit: &str) -> Result<Option<GitCheckout>> {
-        let tar = self.options().cache.lookup(&commit_key(commit))?;
+    async fn cached_commit(&self, ctx: &Context, commit: &str) -> Result<Option<GitCheckout>> {
+        let tar = self.lookup(ctx, commit_key(commit)).await?;
         let commit = commit.to_owned();
-        Ok(tar.map(|tar| GitCheckout { tar, commit, from_cache: true }))
+        Ok(tar.map(|(tar, _)| GitCheckout { tar, commit, from_cache: true }))
     }
 
     async fn checkout_by_git(&self, ctx: &Context, source: &GitSource) -> Result<GitCheckout> {
-        let git = Git::new(self.options(), source)?;
+        let (options, own) = (self.options().clone(), source.clone());
+        let git = blocking(ctx, move |_| Git::new(&options, &own)).await?;
         let wanted = match &source.reference {
             GitReference::Commit(commit) => Wanted { name: commit.clone(), commit: commit.clone() },
             reference => advertised(&git, ctx, source, reference).await?,
         };
-        if let Some(found) = self.cached_commit(&wanted.commit)? {
+        if let Some(found) = self.cached_commit(ctx, &wanted.commit).await? {
             return Ok(found);
         }
         let task = ctx.task(format!("fetch {source}"), Unit::Items, Some(1));
@@ -93,12 +107,12 @@ impl Fetcher {
         let url = source.url().to_owned();
         let room = blocking(ctx, move |ctx| Room::open(&cache, &url, ctx)).await?;
         // Whoever held the room before us may have brought it.
-        if let Some(found) = self.cached_commit(&wanted.commit)? {
+        if let Some(found) = self.cached_commit(ctx, &wanted.commit).await? {
             task.skip("another call brought it");
             return Ok(found);
         }
         let git = git.in_repository(&room.path);
-        let made = bring(&git, ctx, source, &wanted, &self.options().cache, &room.path).await;
+        let made = bring(&git, ctx, source, &wanted, self.options(), &room.path).await;
         let closed = blocking(&Context::new(), move |_| room.close()).await;
         let found = made?;
         closed?;
@@ -110,15 +124,15 @@ impl Fetcher {
 }
 
 fn commit_key(commit: &str) -> CacheKey {
-    CacheKey::derived("git-tar", &[commit])
+    CacheKey::derived("git-tar", &[commit, "with submodules"])
 }
 
 /// What to ask the server for.
-struct Wanted {
+pub(super) struct Wanted {
     /// A full reference name, or a commit id.
-    name: String,
+    pub(super) name: String,
     /// The commit that it stood for when we asked.
-    commit: String,
+    pub(super) commit: String,
 }
 
 /// Asks the repository what the reference stands for.
@@ -162,37 +176,58 @@ async fn bring(
     ctx: &Context,
     source: &GitSource,
     wanted: &Wanted,
-    cache: &Cache,
+    options: &FetchOptions,
     repository: &Path,
 ) -> Result<GitCheckout> {
+    let cache = &options.cache;
     let format = if wanted.commit.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     let path = repository.to_string_lossy();
     // An empty template: no hooks or settings of the user come along.
     git.run(ctx, &["init", "--quiet", "--bare", "--template=", &format, "--", &path]).await?;
     let info = repository.join("info");
-    let attributes = info.join("attributes");
-    fs::create_dir_all(&info)
-        .and_then(|()| fs::write(&attributes, ATTRIBUTES))
-        .map_err(|error| Error::io("write", &attributes, error))?;
+    blocking(ctx, move |_| {
+        let attributes = info.join("attributes");
+        fs::create_dir_all(&info)
+            .and_then(|()| fs::write(&attributes, ATTRIBUTES))
+            .map_err(|error| Error::io("write", &attributes, error))
+    })
+    .await?;
     fetch(git, ctx, source, wanted).await?;
     let peeled = format!("{FETCHED}^{{commit}}");
     let found = git.run(ctx, &["rev-parse", "--verify", "--quiet", &peeled]).await?;
     let commit = found.trim().to_owned();
-    warn_of_what_is_missing(git, ctx, source, &commit).await?;
+    let whole = included(git, ctx, options, source, &commit, repository).await?;
+    refuse_pointers(git, ctx, source, &whole).await?;
 
     let key = commit_key(&commit);
-    let writer = cache.insert(&key)?;
-    let output = writer.file().try_clone();
-    let output = output.map_err(|error| Error::io("write", writer.path(), error))?;
-    let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &commit];
+    let (place, name) = (cache.clone(), key.clone());
+    let (writer, output) = blocking(ctx, move |_| {
+        let writer = place.insert(&name)?;
+        let output = writer.file().try_clone();
+        let output = output.map_err(|error| Error::io("write", writer.path(), error))?;
+        Ok((writer, output))
+    })
+    .await?;
+    let arguments = ["-c", "tar.umask=0022", "archive", "--format=tar", &whole];
     git.run_into(ctx, &arguments, Stdio::from(output)).await?;
-    let tar = blocking(ctx, move |_| writer.commit()).await?;
+    let (cache, origin) = (cache.clone(), format!("{} {commit}", source.shown()));
+    let tar = blocking(ctx, move |_| {
+        let tar = writer.commit()?;
+        cache.set_origin(&key, &origin)?;
+        Ok(tar)
+    })
+    .await?;
     Ok(GitCheckout { tar, commit, from_cache: false })
 }
 
 /// Fetches the one commit; with its history where the server cannot do less.
-async fn fetch(git: &Git, ctx: &Context, source: &GitSource, wanted: &Wanted) -> Result<()> {
+pub(super) async fn fetch(
+    git: &Git,
+    ctx: &Context,
+    source: &GitSource,
+    wanted: &Wanted,
+) -> Result<()> {
     let spec = format!("+{}:{FETCHED}", wanted.name);
     let url = source.url();
     let base = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
@@ -227,24 +262,26 @@ async fn fetch(git: &Git, ctx: &Context, source: &GitSource, wanted: &Wanted) ->
     git.run(ctx, &update).await.map(drop)
 }
 
-async fn warn_of_what_is_missing(
-    git: &Git,
-    ctx: &Context,
-    source: &GitSource,
-    commit: &str,
-) -> Result<()> {
-    let modules = git.run(ctx, &["ls-tree", "--name-only", commit, "--", ".gitmodules"]).await?;
-    if !modules.is_empty() {
-        let text = format!("{source} has submodules, which are not included");
-        ctx.message(Level::Warning, text);
-    }
+/// Fails if the commit has pointers in place of files (git-lfs,
+/// `docs/spec.md`).
+async fn refuse_pointers(git: &Git, ctx: &Context, source: &GitSource, commit: &str) -> Result<()> {
     let attributes = ":(glob)**/.gitattributes";
     let search = ["grep", "-q", "-F", "-e", "filter=lfs", commit, "--", attributes];
-    if git.succeeds(ctx, &search).await? {
-        let text = format!("{source} has files in Git LFS: their pointers are included, not they");
-        ctx.message(Level::Warning, text);
+    if !git.succeeds(ctx, &search).await? {
+        return Ok(());
     }
-    Ok(())
+    let pointer = "^version https://git-lfs.github.com/spec/v1$";
+    if !git.succeeds(ctx, &["grep", "-q", "-e", pointer, commit]).await? {
+        return Ok(());
+    }
+    let files = git.run(ctx, &["grep", "-l", "-e", pointer, commit]).await?;
+    let first = files.lines().next().and_then(|line| line.split_once(':'));
+    let first = first.map_or("", |(_, path)| path);
+    let message =
+        format!("{source} has files in Git LFS, '{first}' for one, and only pointers here");
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .with("file", first)
+        .hint("clone it, run `git lfs pull`, and build from that directory with the type TAR"))
 }
 
 /// The directory of the cache where a repository is while its commit is
@@ -263,27 +300,13 @@ impl Room {
         fs::create_dir_all(&parent).map_err(|error| Error::io("create", &parent, error))?;
         let path = parent.join(key.as_str());
         remove(&path)?;
-        remove_leftovers(cache, &parent)?;
+        cache.remove_work_leftovers()?;
         Ok(Self { path, _lock: lock })
     }
 
     fn close(self) -> Result<()> {
         remove(&self.path)
     }
-}
-
-/// Removes the rooms of killed runs: those that nobody holds the lock of.
-fn remove_leftovers(cache: &Cache, parent: &Path) -> Result<()> {
-    let read = |error| Error::io("read", parent, error);
-    for entry in fs::read_dir(parent).map_err(read)? {
-        let entry = entry.map_err(read)?;
-        let lock = cache.dir().join("locks").join(entry.file_name());
-        let held = lockfile::try_lock(&lock, 0o600);
-        if held.map_err(|error| Error::io("lock", &lock, error))?.is_some() {
-            remove(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {

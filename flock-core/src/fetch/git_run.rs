@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use url::Url;
 
+use super::credentials;
 use super::git_source::GitSource;
-use super::http;
 use super::options::{FetchOptions, ProxyChoice};
 use crate::secret::Secret;
 use crate::{Context, Error, ErrorKind, Result};
@@ -35,6 +35,7 @@ const REPOSITORY_VARIABLES: [&str; 9] = [
 ];
 
 /// How to run git for one source.
+#[derive(Clone)]
 pub(super) struct Git {
     /// The address for messages.
     shown: String,
@@ -42,6 +43,8 @@ pub(super) struct Git {
     /// Settings, given by the environment: arguments are seen by everybody.
     settings: Vec<(String, Secret)>,
     quiet_ssh: bool,
+    /// The time of commits that are made.
+    time: Option<String>,
 }
 
 impl Git {
@@ -56,6 +59,8 @@ impl Git {
                 // Only to this host and port.
                 let origin = url.origin().ascii_serialization();
                 settings.push((format!("http.{origin}/.extraHeader"), header));
+                // git would take the header along to another host.
+                settings.push(("http.followRedirects".to_owned(), Secret::new("false")));
             }
             match &options.proxy {
                 ProxyChoice::Environment => {}
@@ -73,11 +78,23 @@ impl Git {
         let own_ssh =
             ["GIT_SSH", "GIT_SSH_COMMAND"].iter().any(|name| std::env::var_os(name).is_some());
         let shown = source.shown();
-        Ok(Self { shown, repository: None, settings, quiet_ssh: !own_ssh && !has_ssh_setting() })
+        Ok(Self {
+            shown,
+            repository: None,
+            settings,
+            quiet_ssh: !own_ssh && !has_ssh_setting(),
+            time: None,
+        })
     }
 
     pub(super) fn in_repository(mut self, path: &Path) -> Self {
         self.repository = Some(path.to_path_buf());
+        self
+    }
+
+    /// Makes commits in flock's name at this time, in seconds since 1970.
+    pub(super) fn committing_at(mut self, time: &str) -> Self {
+        self.time = Some(format!("@{time} +0000"));
         self
     }
 
@@ -160,6 +177,14 @@ impl Git {
             command.env(format!("GIT_CONFIG_KEY_{number}"), key);
             command.env(format!("GIT_CONFIG_VALUE_{number}"), value.expose());
         }
+        if let Some(time) = &self.time {
+            for who in ["AUTHOR", "COMMITTER"] {
+                command
+                    .env(format!("GIT_{who}_NAME"), "flock")
+                    .env(format!("GIT_{who}_EMAIL"), "flock@localhost")
+                    .env(format!("GIT_{who}_DATE"), time);
+            }
+        }
         if self.quiet_ssh {
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
         }
@@ -170,17 +195,16 @@ impl Git {
     }
 }
 
-/// The header that logs in: of the URL's user, else of the options.
+/// The header that logs in: of the URL's user, else of the options. Blocks.
 fn login(options: &FetchOptions, source: &GitSource, url: &Url) -> Result<Option<Secret>> {
-    let value = match (source.login(), options.credential_for(url)) {
-        (Some(login), _) => login.expose().to_owned(),
-        (None, Some(credential)) => {
-            let value = http::authorization(credential)?;
+    let value = match source.login() {
+        Some(login) => login.expose().to_owned(),
+        None => {
+            let Some(value) = credentials::for_url(options, url)? else { return Ok(None) };
             value.to_str().map(str::to_owned).map_err(|_| {
                 Error::new(ErrorKind::InvalidConfig, "the credential holds bytes beyond ASCII")
             })?
         }
-        (None, None) => return Ok(None),
     };
     Ok(Some(Secret::new(format!("Authorization: {value}"))))
 }
@@ -234,6 +258,8 @@ fn not_started(source: &std::io::Error) -> Error {
 pub(super) enum Said {
     NoShallow,
     NoSuchObject,
+    NotGit,
+    Redirect,
     NoSuchRepository,
     HostKey,
     Login,
@@ -247,7 +273,7 @@ pub(super) enum Said {
 
 impl Said {
     /// In the order in which they are looked for: one failure prints several.
-    const MARKS: [(Self, &'static [&'static str]); 10] = [
+    const MARKS: [(Self, &'static [&'static str]); 12] = [
         (Self::NoShallow, &["does not support shallow"]),
         (
             Self::NoSuchObject,
@@ -257,6 +283,29 @@ impl Said {
                 "couldn't find remote ref",
                 "no such remote ref",
                 "unable to find remote ref",
+            ],
+        ),
+        (
+            Self::NotGit,
+            &[
+                "not valid: is this a git repository",
+                "invalid server response",
+                "could not determine hash algorithm",
+                "protocol error: bad line length",
+            ],
+        ),
+        (
+            Self::Redirect,
+            &[
+                "unable to update url base from redirection",
+                "returned error: 301",
+                "returned error: 302",
+                "returned error: 303",
+                "returned error: 307",
+                "returned error: 308",
+                "unsupported protocol",
+                "not supported or disabled in libcurl",
+                "disabled in libcurl",
             ],
         ),
         (Self::HostKey, &["host key verification failed"]),
@@ -327,6 +376,17 @@ fn failed(shown: &str, said: &str) -> Error {
             "the repository has no such branch, tag or commit",
             "`git ls-remote` lists the branches and tags",
         ),
+        Said::NotGit => (
+            ErrorKind::InvalidData,
+            "the server answers, but not as a git server; it may be a web page",
+            "open the address in a browser and take the one for cloning",
+        ),
+        Said::Redirect => (
+            ErrorKind::InvalidData,
+            "the git server redirects to an address that is not followed",
+            "give the address that it leads to in the end; with a login none is followed, \
+             and never one that is not http or https",
+        ),
         Said::NoSuchRepository => (
             ErrorKind::NotFound,
             "there is no such git repository",
@@ -350,7 +410,8 @@ fn failed(shown: &str, said: &str) -> Error {
         Said::Certificate => (
             ErrorKind::InvalidData,
             "the git server's certificate is not trusted",
-            "if the server is your own, give its certificate authority as CA file",
+            "if the server is your own, name its certificate authority's file: the setting `ca_file` \
+             (--ca-file, FLOCK_CA_FILE)",
         ),
         Said::Ownership => (
             ErrorKind::PermissionDenied,
@@ -365,7 +426,7 @@ fn failed(shown: &str, said: &str) -> Error {
         Said::Unreachable => (
             ErrorKind::Unavailable,
             "the git server cannot be reached",
-            "check the address, the network and the proxy settings",
+            "check how the host is spelt, the network, and the proxy settings (HTTPS_PROXY)",
         ),
         Said::Other => (ErrorKind::Unexpected, "git failed", ""),
     };

@@ -130,6 +130,25 @@ impl GitSource {
         self.login.as_ref()
     }
 
+    /// The submodule at `url`, as `.gitmodules` of this repository has it, and
+    /// `commit`. A login of this one's URL is good for the same server only.
+    pub(super) fn submodule(&self, url: &str, commit: &str) -> Result<Self, Error> {
+        let is_relative = url.starts_with("./") || url.starts_with("../");
+        let place = if is_relative { joined(&self.url, url)? } else { url.to_owned() };
+        let mut source = Self::new(&place, GitReference::Commit(commit.to_owned()))?;
+        if is_local(&source.url) && !(is_relative && is_local(&self.url)) {
+            let message = "a submodule's address leads to this machine, which is not followed";
+            return Err(Error::new(ErrorKind::InvalidData, message).hint(
+                "give it an address by https or ssh, or a relative one in a repository here",
+            ));
+        }
+        let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+        if source.login.is_none() && origin(&source.url) == origin(&self.url) {
+            source.login.clone_from(&self.login);
+        }
+        Ok(source)
+    }
+
     /// The address for messages.
     pub(super) fn shown(&self) -> String {
         match Url::parse(&self.url) {
@@ -179,6 +198,41 @@ fn absolute(text: &str) -> Result<String, Error> {
     let path = std::path::absolute(text)
         .map_err(|source| invalid("the repository's path cannot be used").caused_by(source))?;
     path.into_os_string().into_string().map_err(|_| invalid("the repository's path is not UTF-8"))
+}
+
+/// Whether git reads the repository from this machine's disk.
+fn is_local(url: &str) -> bool {
+    url.starts_with('/') || scheme(url).is_some_and(|name| name.eq_ignore_ascii_case("file"))
+}
+
+/// A relative address of a submodule, from that of the repository above it, as
+/// git-submodule(1), "add", has it.
+fn joined(base: &str, relative: &str) -> Result<String, Error> {
+    let malformed = || {
+        Error::new(ErrorKind::InvalidData, "a submodule's relative address leads nowhere")
+            .with("address", relative)
+    };
+    let mut base = base.trim_end_matches('/');
+    let mut rest = relative;
+    // What names the server is not taken off.
+    let host = base.find("://").map_or(0, |at| at + 3);
+    loop {
+        if let Some(next) = rest.strip_prefix("./") {
+            rest = next;
+        } else if let Some(next) = rest.strip_prefix("../") {
+            let path = base.get(host..).unwrap_or_default();
+            let at = path.rfind('/').or_else(|| path.rfind(':').filter(|_| host == 0));
+            let keep = at.ok_or_else(malformed)?;
+            // The colon of HOST:PATH stays.
+            let colon = usize::from(path.as_bytes().get(keep) == Some(&b':'));
+            base = base.get(..host + keep + colon).unwrap_or_default();
+            rest = next;
+        } else {
+            break;
+        }
+    }
+    let slash = if base.ends_with(':') { "" } else { "/" };
+    Ok(format!("{base}{slash}{rest}"))
 }
 
 /// The URL as git gets it, and the login that it must not see in its
@@ -323,6 +377,44 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<GitSource>().unwrap_err().kind(), ErrorKind::InvalidConfig);
         }
+    }
+
+    #[test]
+    fn submodules_are_where_git_looks_for_them() {
+        let id = "0".repeat(40);
+        let place = |base: &str, url: &str| {
+            let above: GitSource = base.parse().unwrap();
+            above.submodule(url, &id).map(|source| source.url().to_owned())
+        };
+        for (base, url, expected) in [
+            ("https://h/a/shop.git", "../lib.git", "https://h/a/lib.git"),
+            ("https://h/a/shop/", "./lib", "https://h/a/shop/lib"),
+            ("https://h/a/shop", "../../b/lib", "https://h/b/lib"),
+            ("git@h:a/shop", "../lib", "git@h:a/lib"),
+            ("git@h:shop", "../lib", "git@h:lib"),
+            ("/srv/shop", "../lib", "/srv/lib"),
+            ("file:///srv/shop", "../lib", "file:///srv/lib"),
+            ("/srv/shop", "https://h/lib", "https://h/lib"),
+            ("https://h/shop", "git@h:lib", "git@h:lib"),
+        ] {
+            assert_eq!(place(base, url).unwrap(), expected);
+        }
+        for (base, url) in [
+            ("https://h/shop", "/etc/private"),
+            ("https://h/shop", "file:///etc/private"),
+            ("https://h/shop", "lib"),
+            ("/srv/shop", "/srv/private"),
+            ("https://h/shop", "../../lib"),
+            ("https://h/shop", "ext::sh -c x"),
+            ("https://h/shop", "-x"),
+        ] {
+            let error = place(base, url).unwrap_err();
+            let refused = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidConfig);
+            assert!(refused, "{base} {url}: {error}");
+        }
+        let above: GitSource = "https://me:hush@h/shop".parse().unwrap();
+        assert!(above.submodule("../lib", &id).unwrap().login().is_some());
+        assert!(above.submodule("https://other/lib", &id).unwrap().login().is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP client, and what its answers mean.
 
 use std::error::Error as StdError;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
@@ -41,6 +42,7 @@ pub(super) fn client(options: &FetchOptions) -> Result<Client> {
         let unusable = || {
             let message = format!("{} holds no PEM certificate", path.display());
             Error::new(ErrorKind::InvalidConfig, message)
+                .hint("the setting `ca_file` (--ca-file, FLOCK_CA_FILE) names that file")
         };
         let certificates = reqwest::Certificate::from_pem_bundle(&pem)
             .map_err(|source| unusable().caused_by(source))?;
@@ -99,23 +101,121 @@ pub(super) fn transport_error(source: reqwest::Error, url: &Url) -> Error {
     let shown = redacted(url);
     let causes = causes(&source);
     let error = if source.is_redirect() {
-        Error::new(ErrorKind::InvalidData, format!("cannot follow the redirects of {shown}"))
+        let why = causes.lines().last().unwrap_or("they do not end").to_owned();
+        Error::new(ErrorKind::InvalidData, format!("cannot follow the redirects of {shown}: {why}"))
             .hint("give the address that it leads to in the end")
     } else if causes.contains("certificate") {
         // The TLS library's own error type is not ours to name.
         Error::new(ErrorKind::InvalidData, format!("the certificate of {shown} is not trusted"))
-            .hint("if the server is your own, give its certificate authority as CA file")
+            .hint(
+                "if the server is your own, name its certificate authority's file: the setting \
+                 `ca_file` (--ca-file, FLOCK_CA_FILE)",
+            )
     } else if source.is_timeout() && !source.is_connect() {
         Error::new(ErrorKind::Timeout, format!("{shown} stopped answering")).retryable()
     } else if source.is_connect() {
-        Error::new(ErrorKind::Unavailable, format!("cannot connect to {shown}"))
-            .hint("check the name, the network and the proxy settings")
+        unreachable(&source, &causes, url)
     } else if source.is_builder() {
         Error::new(ErrorKind::InvalidConfig, format!("{shown} cannot be requested"))
     } else {
         Error::new(ErrorKind::Unavailable, format!("the connection to {shown} broke"))
     };
     error.with("url", shown).caused_by(source.without_url())
+}
+
+/// The error for a server, or the proxy before it, that cannot be reached.
+fn unreachable(source: &reqwest::Error, causes: &str, url: &Url) -> Error {
+    let reason = Reason::of(source, causes);
+    let shown = redacted(url);
+    let message = format!("cannot connect to {shown}: {}", reason.text());
+    Error::new(ErrorKind::Unavailable, message)
+        .with(REASON, reason.as_str())
+        .hint(reason.hint())
+        .hint("behind a proxy, set HTTPS_PROXY and HTTP_PROXY; NO_PROXY names the exceptions")
+}
+
+/// The context key of why a server cannot be reached.
+pub(super) const REASON: &str = "reason";
+
+/// Why a server cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    UnknownHost,
+    Dns,
+    Refused,
+    Unreachable,
+    Timeout,
+    Other,
+}
+
+impl Reason {
+    const ALL: [Self; 6] = [
+        Self::UnknownHost,
+        Self::Dns,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Other,
+    ];
+
+    fn of(error: &reqwest::Error, causes: &str) -> Self {
+        // The resolver's errors have texts only: those of gai_strerror(3).
+        let causes = causes.to_lowercase();
+        let unknown = ["name or service not known", "nodename nor servname", "no address assoc"];
+        if unknown.iter().any(|text| causes.contains(text)) {
+            return Self::UnknownHost;
+        }
+        if causes.contains("lookup address") || causes.contains("dns error") {
+            return Self::Dns;
+        }
+        let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+        while let Some(cause) = next {
+            match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+                Some(io::ErrorKind::ConnectionRefused) => return Self::Refused,
+                Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+                    return Self::Unreachable;
+                }
+                Some(io::ErrorKind::TimedOut) => return Self::Timeout,
+                _ => next = cause.source(),
+            }
+        }
+        if error.is_timeout() { Self::Timeout } else { Self::Other }
+    }
+
+    pub(super) fn of_error(error: &Error) -> Option<Self> {
+        let name = error.context_value(REASON)?;
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "unknown_host",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "there is no host of that name",
+            Self::Dns => "the name service does not answer",
+            Self::Refused => "nothing answers at that port",
+            Self::Unreachable => "no way leads there",
+            Self::Timeout => "no answer in time",
+            Self::Other => "the connection was not made",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "check how the host is spelt, and the network",
+            Self::Refused => "check the port, and whether the server runs",
+            _ => "check the network, and whether the server runs",
+        }
+    }
 }
 
 fn causes(error: &reqwest::Error) -> String {
@@ -129,49 +229,86 @@ fn causes(error: &reqwest::Error) -> String {
     text
 }
 
-/// Fails unless the status is one of success.
-pub(super) fn check_status(response: &Response, url: &Url) -> Result<()> {
+/// Fails unless the status is one of success. `login` tells whether the
+/// request had one; the kind is the same, the advice is not.
+pub(super) fn check_status(response: &Response, url: &Url, login: bool) -> Result<()> {
     let status = response.status();
     if status.is_success() {
         return Ok(());
     }
+    if let Some(error) = left_http(response, url) {
+        return Err(error);
+    }
     let shown = redacted(url);
-    let said = |kind, what: &str| Error::new(kind, format!("{shown}: {what}"));
-    let error = match status {
-        StatusCode::UNAUTHORIZED => said(ErrorKind::Unauthenticated, "the server wants a login")
-            .hint("give a credential for that host, or check the one given"),
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            said(ErrorKind::Unauthenticated, "the proxy wants a login")
-                .hint("put the user and password into the proxy's URL")
-        }
-        StatusCode::FORBIDDEN => said(ErrorKind::PermissionDenied, "the server refuses access"),
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            said(ErrorKind::NotFound, "there is no such file")
-                .hint("check the address; old releases move to archives")
-        }
-        StatusCode::TOO_MANY_REQUESTS => {
-            said(ErrorKind::Unavailable, "the server wants fewer requests")
-        }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
-            said(ErrorKind::Unavailable, "the server gave up waiting")
-        }
-        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
-            said(ErrorKind::Unsupported, "the server cannot do that")
-        }
-        status if status.is_server_error() => {
-            said(ErrorKind::Unavailable, "the server has a problem")
-        }
-        status if status.is_client_error() => {
-            said(ErrorKind::InvalidConfig, "the server rejects the request")
-        }
-        _ => said(ErrorKind::InvalidData, "the server's answer makes no sense here"),
-    };
-    let error = error.with("url", shown).with("http_status", status.as_str());
+    let (kind, what, hint) = meaning(status, login);
+    let mut error = Error::new(kind, format!("{shown}: {what} (HTTP {})", status.as_str()))
+        .with("url", shown)
+        .with("http_status", status.as_str());
+    if !hint.is_empty() {
+        error = error.hint(hint);
+    }
     match retry_after(response.headers()) {
         Some(delay) if error.is_retryable() => Err(error.retry_after_at_least(delay)),
         _ => Err(error),
     }
 }
+
+/// The error for a redirect that the client cannot follow, because it leads to
+/// something else than HTTP.
+fn left_http(response: &Response, url: &Url) -> Option<Error> {
+    let place = text(response.headers(), header::LOCATION);
+    let target = url.join(place.filter(|_| response.status().is_redirection())?).ok()?;
+    let scheme = target.scheme();
+    if matches!(scheme, "http" | "https") {
+        return None;
+    }
+    let shown = redacted(url);
+    let message = format!(
+        "{shown} redirects to {scheme}://, and redirects are followed to http and https only"
+    );
+    let error = Error::new(ErrorKind::InvalidData, message).with("url", shown);
+    Some(error.hint("if you trust it, give the place that it leads to yourself"))
+}
+
+/// What a status means (RFC 9110, section 15; the table is in the module's
+/// documentation), and what to do about it.
+fn meaning(status: StatusCode, login: bool) -> (ErrorKind, &'static str, &'static str) {
+    use ErrorKind::{InvalidData, NotFound, PermissionDenied};
+    use ErrorKind::{Unauthenticated, Unavailable, Unsupported};
+    match (status.as_u16(), login) {
+        (401, false) => (Unauthenticated, "the server wants a login", LOGIN_HINT),
+        (401, true) => {
+            let hint = "check user and password, or whether the token has run out";
+            (Unauthenticated, "the server does not accept the login", hint)
+        }
+        (407, _) => {
+            let hint = "put them into the proxy's address: HTTPS_PROXY=http://USER:PASSWORD@HOST";
+            (Unauthenticated, "the proxy wants a user and a password", hint)
+        }
+        (402 | 403 | 451, false) => (PermissionDenied, "the server refuses access", LOGIN_HINT),
+        (402 | 403 | 451, true) => {
+            let hint = "the login given may not see it; check the address, and its rights";
+            (PermissionDenied, "the server refuses access", hint)
+        }
+        (404 | 410, _) => {
+            let hint = "check the address; old releases move to archives";
+            (NotFound, "there is no such file", hint)
+        }
+        (408 | 425, _) => (Unavailable, "the server gave up waiting", ""),
+        (429, _) => (Unavailable, "the server wants fewer requests", ""),
+        (405 | 406 | 415 | 501 | 505, _) => (Unsupported, "the server cannot do that", ""),
+        // One that is not known counts as 400 (section 15).
+        (400..500, _) => {
+            let hint = "check the address, also what is behind a '?' in it; it may have run out";
+            (NotFound, "the server gives nothing for this address", hint)
+        }
+        (500.., _) => (Unavailable, "the server has a problem", ""),
+        _ => (InvalidData, "the server's answer makes no sense here", ""),
+    }
+}
+
+const LOGIN_HINT: &str = "give a login for that host, in the file that the setting \
+    `credentials_file` (--credentials-file, FLOCK_CREDENTIALS_FILE) names";
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

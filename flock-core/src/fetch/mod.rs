@@ -34,6 +34,26 @@
 //! where the file has changed. Passing failures are retried with growing
 //! waits.
 //!
+//! **What a server says has one meaning**, for downloads, git and registries:
+//!
+//! | status | kind | tried again |
+//! |---|---|---|
+//! | 401, 407 | [`Unauthenticated`](ErrorKind::Unauthenticated), with a login or without | no |
+//! | 402, 403, 451 | [`PermissionDenied`](ErrorKind::PermissionDenied), with a login or without | no |
+//! | 404, 410, 400 and every other 4xx | [`NotFound`](ErrorKind::NotFound): the server gives nothing for this address | no |
+//! | 405, 406, 415, 501, 505 | [`Unsupported`](ErrorKind::Unsupported): the server does not do that | no |
+//! | 408, 425, 429, 5xx | [`Unavailable`](ErrorKind::Unavailable) | yes, not before `Retry-After` |
+//! | any other | [`InvalidData`](ErrorKind::InvalidData) | no |
+//!
+//! None of them is [`InvalidConfig`](ErrorKind::InvalidConfig): that is for
+//! what is wrong before anybody is asked.
+//!
+//! **Who cannot be reached is told with the reason**: the context value
+//! `reason` of the error is `unknown_host`, `dns`, `refused`, `unreachable` or
+//! `timeout`. A host that nobody knows is asked for once more, a refused
+//! connection twice; the others as often as the options say. Each wait is told
+//! by a message to the context's progress.
+//!
 //! **Nobody is trusted.** TLS certificates are verified; redirects do not
 //! leave HTTPS and do not take credentials to another host; checksums and
 //! digests are verified before a file appears in the cache; a size limit
@@ -43,9 +63,11 @@
 mod credentials;
 mod download;
 mod git;
+mod git_modules;
 mod git_run;
 mod git_source;
 mod http;
+mod kept;
 mod manifest;
 mod oci;
 mod options;
@@ -59,12 +81,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::cache::{Cache, CacheKey};
+use crate::cache::{CacheKey, PruneOptions};
 use crate::progress::Level;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -181,22 +202,17 @@ impl Fetcher {
         checksum: Option<Checksum>,
     ) -> Result<Fetched> {
         if let Some(checksum) = checksum
-            && let Some(found) = self.cached(url, checksum)?
+            && let Some(found) = self.cached(ctx, url, checksum).await?
         {
             return Ok(found);
         }
         let key = CacheKey::derived("url", &[url.as_str()]);
-        let cache = self.options().cache.clone();
-        let lock = blocking(ctx, {
-            let (cache, key) = (cache.clone(), key.clone());
-            move |ctx| cache.lock(&key, ctx)
-        })
-        .await?;
+        let lock = self.lock(ctx, key.clone()).await?;
         // Whoever held the lock before us may have brought it.
-        let record: Option<UrlRecord> = read_record(&cache, &key)?;
+        let record: Option<UrlRecord> = self.record(ctx, key.clone()).await?;
         let found = match (&checksum, &record) {
-            (Some(checksum), _) => self.cached(url, *checksum)?,
-            (None, Some(record)) => self.cached(url, record.sha256.parse()?)?,
+            (Some(checksum), _) => self.cached(ctx, url, *checksum).await?,
+            (None, Some(record)) => self.cached(ctx, url, record.sha256.parse()?).await?,
             (None, None) => None,
         };
         let fresh = record.as_ref().is_some_and(|r| is_fresh(r.checked, self.options().max_age));
@@ -208,16 +224,17 @@ impl Fetcher {
         let job = Job {
             url,
             label: short_name(url),
-            headers: self.credential_headers(url)?,
+            headers: self.credential_headers(ctx, url).await?,
             key: CacheKey::derived("download", &[url.as_str()]),
             expected: checksum,
             size: None,
             known: known.as_ref().map(|record| &record.validators),
         };
-        let client = self.client().await?;
+        let client = self.client(ctx).await?;
         match (download(client, self.options(), ctx, job, lock).await, found, known) {
             (Ok(Received::NotModified), Some(found), Some(record)) => {
-                write_record(&cache, &key, &UrlRecord { checked: now(), ..record })?;
+                let record = UrlRecord { checked: now(), ..record };
+                self.keep_record(ctx, key, &record, redacted(url)).await?;
                 Ok(found)
             }
             (Ok(Received::NotModified), ..) => {
@@ -226,7 +243,9 @@ impl Fetcher {
             }
             (Ok(Received::File { path, sha256, bytes, validators }), ..) => {
                 let record = UrlRecord { sha256: sha256.hex(), bytes, validators, checked: now() };
-                write_record(&cache, &key, &record)?;
+                self.keep_record(ctx, key, &record, redacted(url)).await?;
+                let content = CacheKey::sha256(&sha256.hex())?;
+                self.set_origin(ctx, content, redacted(url)).await?;
                 self.prune_once(ctx).await;
                 let source = Location::Url(url.clone());
                 Ok(Fetched { path, sha256: Some(sha256), bytes, from_cache: false, source })
@@ -246,23 +265,24 @@ impl Fetcher {
     }
 
     /// The file of this content, if the cache has it.
-    fn cached(&self, url: &Url, sha256: Checksum) -> Result<Option<Fetched>> {
-        let Some(path) = self.options().cache.lookup(&CacheKey::sha256(&sha256.hex())?)? else {
-            return Ok(None);
-        };
-        let bytes = std::fs::metadata(&path).map_err(|e| Error::io("look at", &path, e))?.len();
+    async fn cached(&self, ctx: &Context, url: &Url, sha256: Checksum) -> Result<Option<Fetched>> {
+        let key = CacheKey::sha256(&sha256.hex())?;
+        let Some((path, bytes)) = self.lookup(ctx, key).await? else { return Ok(None) };
         let source = Location::Url(url.clone());
         Ok(Some(Fetched { path, sha256: Some(sha256), bytes, from_cache: true, source }))
     }
 
-    fn credential_headers(&self, url: &Url) -> Result<reqwest::header::HeaderMap> {
+    async fn credential_headers(
+        &self,
+        ctx: &Context,
+        url: &Url,
+    ) -> Result<reqwest::header::HeaderMap> {
         let mut headers = reqwest::header::HeaderMap::new();
         // A user in the URL goes before the options; the client sends it.
-        if url.username().is_empty()
-            && url.password().is_none()
-            && let Some(credential) = self.options().credential_for(url)
-        {
-            headers.insert(reqwest::header::AUTHORIZATION, http::authorization(credential)?);
+        if url.username().is_empty() && url.password().is_none() {
+            let (options, url) = (self.options().clone(), url.clone());
+            let login = blocking(ctx, move |_| credentials::for_url(&options, &url)).await?;
+            headers.extend(login.map(|login| (reqwest::header::AUTHORIZATION, login)));
         }
         Ok(headers)
     }
@@ -271,8 +291,12 @@ impl Fetcher {
         &self.0.options
     }
 
-    async fn client(&self) -> Result<&reqwest::Client> {
-        self.0.client.get_or_try_init(|| async { http::client(self.options()) }).await
+    async fn client(&self, ctx: &Context) -> Result<&reqwest::Client> {
+        let make = || {
+            let options = self.options().clone();
+            blocking(ctx, move |_| http::client(&options))
+        };
+        self.0.client.get_or_try_init(make).await
     }
 
     /// The context with the total timeout of the options.
@@ -289,8 +313,9 @@ impl Fetcher {
         if self.0.pruned.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (cache, keep) = (self.options().cache.clone(), self.options().keep_unused);
-        if let Err(error) = blocking(ctx, move |ctx| cache.prune(keep, ctx)).await {
+        let options = PruneOptions::default().with_unused_for(self.options().keep_unused);
+        let pruned = self.with_cache(ctx, move |cache, ctx| cache.prune(&options, ctx)).await;
+        if let Err(error) = pruned {
             ctx.message(Level::Warning, format!("the cache was not tidied up: {error}"));
         }
     }
@@ -335,21 +360,6 @@ fn hash_file(path: &Path, ctx: &Context) -> Result<Checksum> {
             bytes => hash.update(&buffer[..bytes]),
         }
     }
-}
-
-/// A small JSON file of the cache; one that cannot be read is none.
-fn read_record<T: DeserializeOwned>(cache: &Cache, key: &CacheKey) -> Result<Option<T>> {
-    let Some(path) = cache.lookup(key)? else { return Ok(None) };
-    let text = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
-    Ok(serde_json::from_slice(&text).ok())
-}
-
-fn write_record<T: Serialize>(cache: &Cache, key: &CacheKey, record: &T) -> Result<()> {
-    let mut writer = cache.insert(key)?;
-    let path = writer.path().to_path_buf();
-    serde_json::to_writer(&mut writer, record)
-        .map_err(|source| Error::io("write", &path, source.into()))?;
-    writer.commit().map(drop)
 }
 
 fn now() -> u64 {

@@ -1,6 +1,5 @@
 //! Images of registries: manifest, configuration and layers into the cache.
 
-use std::io::{Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,17 +9,15 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::download::{Job, Received, download};
+use super::kept::MAX_SMALL_FILE;
 use super::manifest::{Config, Descriptor, LayerMediaType, Manifest, choose};
 use super::options::Platform;
 use super::registry::Registry;
-use super::{Fetcher, blocking, is_fresh, joined, now, read_record, write_record};
+use super::{Fetcher, blocking, is_fresh, joined, now};
 use crate::cache::CacheKey;
 use crate::location::{ImageReference, sha256};
 use crate::rootfs::checksum::Checksum;
 use crate::{Context, Error, ErrorKind, Result};
-
-/// How large the configuration of an image may be.
-const MAX_CONFIG: u64 = 8 << 20;
 
 /// How many indexes may point to each other before the image.
 const MAX_NESTING: usize = 3;
@@ -53,7 +50,9 @@ pub struct OciLayer {
     /// The digest of that file.
     pub digest: Checksum,
     /// The digest of the uncompressed tar. Not verified here, where nothing
-    /// is decompressed.
+    /// is decompressed:
+    /// [`OpenOptions::content`](crate::rootfs::source::OpenOptions::content)
+    /// does, while it is.
     pub diff_id: Checksum,
     /// How the tar is packed.
     pub media_type: LayerMediaType,
@@ -94,7 +93,9 @@ impl Fetcher {
     }
 
     async fn pull_image(&self, ctx: &Context, image: &ImageReference) -> Result<OciImage> {
-        let registry = Registry::new(self.client().await?, self.options(), image)?;
+        let client = self.client(ctx).await?.clone();
+        let (options, name) = (self.options().clone(), image.clone());
+        let registry = blocking(ctx, move |_| Registry::new(&client, &options, &name)).await?;
         let registry = Arc::new(registry);
         let mut digest = self.resolve(ctx, &registry, image).await?;
         let mut nesting = 0;
@@ -113,11 +114,11 @@ impl Fetcher {
         };
         // What cannot be used is not downloaded first.
         let types: Vec<_> = layers.iter().map(Descriptor::layer_type).collect::<Result<_>>()?;
-        if config.size > MAX_CONFIG {
+        if config.size > MAX_SMALL_FILE {
             return Err(invalid("the image's configuration is larger than 8 MiB"));
         }
         let config_path = self.blob(ctx, &registry, &config).await?;
-        let text = read_small(&config_path)?;
+        let text = self.read_small(ctx, config_path.clone()).await?;
         let Config { platform, diff_ids } = Config::parse(&text)?;
         if diff_ids.len() != layers.len() {
             return Err(invalid("the image's configuration does not fit its layers"));
@@ -144,8 +145,8 @@ impl Fetcher {
             return Ok(digest);
         }
         let tag = image.tag().unwrap_or("latest");
-        let (cache, key) = (&self.options().cache, CacheKey::derived("tag", &[&image.to_string()]));
-        if let Some(record) = read_record::<TagRecord>(cache, &key)?
+        let key = CacheKey::derived("tag", &[&image.to_string()]);
+        if let Some(record) = self.record::<TagRecord>(ctx, key.clone()).await?
             && is_fresh(record.checked, self.options().max_age)
             && let Ok(digest) = record.digest.parse()
         {
@@ -157,9 +158,10 @@ impl Fetcher {
             sha256(&claimed)?.verify(&digest, format!("the manifest of {image}"))?;
         }
         Manifest::parse(&bytes)?;
-        self.keep_manifest(&digest, &bytes)?;
+        let content = CacheKey::sha256(&digest.hex())?;
+        self.keep_bytes(ctx, content, bytes, image.to_string()).await?;
         let record = TagRecord { digest: digest.to_string(), checked: now() };
-        write_record(cache, &key, &record)?;
+        self.keep_record(ctx, key, &record, image.to_string()).await?;
         Ok(digest)
     }
 
@@ -171,21 +173,26 @@ impl Fetcher {
         digest: &Checksum,
     ) -> Result<Vec<u8>> {
         let key = CacheKey::sha256(&digest.hex())?;
-        if let Some(path) = self.options().cache.lookup(&key)? {
-            return read_small(&path);
+        if let Some((path, _)) = self.lookup(ctx, key.clone()).await? {
+            return self.read_small(ctx, path).await;
         }
         let (bytes, _) = registry.manifest(ctx, &digest.to_string()).await?;
         let actual = Checksum::from_bytes(Sha256::digest(&bytes).into());
         digest.verify(&actual, "the image's manifest")?;
-        self.keep_manifest(digest, &bytes)?;
+        self.keep_bytes(ctx, key, bytes.clone(), registry.origin()).await?;
         Ok(bytes)
     }
 
-    fn keep_manifest(&self, digest: &Checksum, bytes: &[u8]) -> Result<()> {
-        let mut writer = self.options().cache.insert(&CacheKey::sha256(&digest.hex())?)?;
-        let path = writer.path().to_path_buf();
-        writer.write_all(bytes).map_err(|error| Error::io("write", &path, error))?;
-        writer.commit().map(drop)
+    /// A blob of the cache. One that has not the size that the image says is
+    /// not used: whichever of them is wrong, a download tells.
+    async fn cached_blob(
+        &self,
+        ctx: &Context,
+        key: CacheKey,
+        size: u64,
+    ) -> Result<Option<PathBuf>> {
+        let found = self.lookup(ctx, key).await?;
+        Ok(found.filter(|(_, bytes)| *bytes == size).map(|(path, _)| path))
     }
 
     /// All layers, a few at a time; the first error ends the others.
@@ -226,7 +233,7 @@ impl Fetcher {
     async fn blob(&self, ctx: &Context, registry: &Registry, blob: &Descriptor) -> Result<PathBuf> {
         let digest = blob.digest()?;
         let key = CacheKey::sha256(&digest.hex())?;
-        if let Some(path) = self.options().cache.lookup(&key)? {
+        if let Some(path) = self.cached_blob(ctx, key, blob.size).await? {
             return Ok(path);
         }
         let url = registry.url("blobs", &digest.to_string())?;
@@ -249,27 +256,25 @@ impl Fetcher {
         size: u64,
     ) -> Result<PathBuf> {
         let key = CacheKey::sha256(&digest.hex())?;
-        let cache = self.options().cache.clone();
-        let lock = blocking(ctx, {
-            let (cache, key) = (cache.clone(), key.clone());
-            move |ctx| cache.lock(&key, ctx)
-        })
-        .await?;
+        let lock = self.lock(ctx, key.clone()).await?;
         // Whoever held the lock before us may have brought it.
-        if let Some(path) = cache.lookup(&key)? {
+        if let Some(path) = self.cached_blob(ctx, key.clone(), size).await? {
             return Ok(path);
         }
         let job = Job {
             url,
             label: format!("{} {}", registry.repository(), &digest.hex()[..12]),
             headers: registry.headers(),
-            key,
+            key: key.clone(),
             expected: Some(digest),
             size: Some(size),
             known: None,
         };
-        match download(self.client().await?, self.options(), ctx, job, lock).await? {
-            Received::File { path, .. } => Ok(path),
+        match download(self.client(ctx).await?, self.options(), ctx, job, lock).await? {
+            Received::File { path, .. } => {
+                self.set_origin(ctx, key, registry.origin()).await?;
+                Ok(path)
+            }
             Received::NotModified => {
                 Err(invalid("the registry answered a question that was not asked"))
             }
@@ -279,17 +284,4 @@ impl Fetcher {
 
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::InvalidData, message)
-}
-
-/// Reads a manifest or a configuration. What has its digest in the cache may
-/// be something else, and of any size.
-fn read_small(path: &std::path::Path) -> Result<Vec<u8>> {
-    let failed = |error| Error::io("read", path, error);
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_CONFIG {
-        return Err(invalid("what the image names as its description is larger than 8 MiB"));
-    }
-    Ok(bytes)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::redact::redacted;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_KEEP};
 use crate::secret::Secret;
 
 /// What to show a server that asks who we are.
@@ -101,16 +101,31 @@ pub struct FetchOptions {
     pub parallel: NonZeroUsize,
     /// The `User-Agent` header; `flock/VERSION` by default.
     pub user_agent: String,
-    /// The credentials by host, in lower case (`example.org`, or `example.org:8443` where
-    /// the URL has a port). Each goes to its host alone, and only over HTTPS
-    /// or to this machine.
+    /// The credentials by host, in lower case (`example.org`, or
+    /// `example.org:8443` where the URL has a port). Each goes to its host, and
+    /// only over HTTPS or to this machine; redirects do not take it elsewhere.
+    ///
+    /// Of a registry there are two exceptions. It also goes to the token
+    /// service that the registry names, on whatever host that is, if both are
+    /// spoken to by HTTPS (that of Docker's registry is on another host); a
+    /// registry in plain HTTP can name only its own host. And it travels in
+    /// the clear to one of the
+    /// [`insecure_registries`](Self::insecure_registries). A credential for
+    /// the token service's own host goes before the registry's.
     pub credentials: BTreeMap<String, Credential>,
+    /// A file of credentials, in the format of docker's (`{"auths": {"HOST":
+    /// {"username": …, "password": …}}}`, or `auth`, or `registrytoken` for the
+    /// Bearer scheme), for downloads, git by HTTP(S) and registries. It must be
+    /// there. [`credentials`](Self::credentials) go before it; the same rules
+    /// hold. None by default.
+    pub credentials_file: Option<PathBuf>,
     /// The file that `docker login` writes, whose `auths` are used for
     /// registries; by default `$DOCKER_CONFIG/config.json`, else
     /// `~/.docker/config.json`. `None` uses no such file.
     pub docker_config: Option<PathBuf>,
     /// The registries that may be spoken to in plain HTTP (`HOST` or
-    /// `HOST:PORT`); none by default. Registries on this machine are always
+    /// `HOST:PORT`); none by default. A credential for one then travels in the
+    /// clear. Registries on this machine are always
     /// spoken to in plain HTTP, but for those on port 443.
     pub insecure_registries: Vec<String>,
     /// The platform to choose from an image for several; by default Linux on
@@ -132,12 +147,13 @@ impl FetchOptions {
             proxy: ProxyChoice::default(),
             ca_file: None,
             max_age: crate::settings::DEFAULT_CACHE_MAX_AGE,
-            keep_unused: Duration::from_secs(60 * 24 * 3600),
+            keep_unused: DEFAULT_KEEP,
             max_size: 64 << 30,
             allow_stale: false,
             parallel: NonZeroUsize::MIN.saturating_add(2),
             user_agent: concat!("flock/", env!("CARGO_PKG_VERSION")).to_owned(),
             credentials: BTreeMap::new(),
+            credentials_file: None,
             docker_config: docker_config(),
             insecure_registries: Vec::new(),
             platform: Platform::default(),
@@ -242,6 +258,13 @@ impl FetchOptions {
         self
     }
 
+    /// Sets [`credentials_file`](Self::credentials_file).
+    #[must_use]
+    pub fn with_credentials_file(mut self, path: Option<PathBuf>) -> Self {
+        self.credentials_file = path;
+        self
+    }
+
     /// Sets [`docker_config`](Self::docker_config).
     #[must_use]
     pub fn with_docker_config(mut self, path: Option<PathBuf>) -> Self {
@@ -261,18 +284,6 @@ impl FetchOptions {
     pub fn with_platform(mut self, platform: Platform) -> Self {
         self.platform = platform;
         self
-    }
-
-    /// The credential for a URL, unless it would travel in the clear.
-    pub(super) fn credential_for(&self, url: &Url) -> Option<&Credential> {
-        if url.scheme() != "https" && !crate::location::is_loopback(url) {
-            return None;
-        }
-        let host = url.host_str()?.to_ascii_lowercase();
-        match url.port() {
-            Some(port) => self.credentials.get(&format!("{host}:{port}")),
-            None => self.credentials.get(&host),
-        }
     }
 }
 
@@ -342,19 +353,6 @@ fn docker_config() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_credential_does_not_travel_in_the_clear() {
-        let token = Credential::Bearer(Secret::new("hush"));
-        let options = FetchOptions::new(Cache::at("/nonexistent"))
-            .with_credential("Example.org", token.clone())
-            .with_credential("localhost:5000", token);
-        let given = |url: &str| options.credential_for(&Url::parse(url).unwrap()).is_some();
-        assert!(given("https://EXAMPLE.org/x") && given("http://localhost:5000/x"));
-        assert!(!given("http://example.org/x") && !given("https://example.org:8443/x"));
-        assert!(!given("https://sub.example.org/x"));
-        assert!(!format!("{options:?}").contains("hush"));
-    }
 
     #[test]
     fn a_proxys_password_is_not_shown() {

@@ -26,6 +26,8 @@ const MAX_SMALL: usize = 8 << 20;
 pub(super) struct Registry {
     client: Client,
     options: FetchOptions,
+    /// The registry as the user calls it.
+    name: String,
     base: Url,
     repository: String,
     login: Option<HeaderValue>,
@@ -51,10 +53,11 @@ impl Registry {
             Error::new(ErrorKind::InvalidConfig, format!("{image} has no usable address"))
                 .caused_by(source)
         })?;
-        let login = login(options, image.registry())?;
+        let login = credentials::for_registry(options, image.registry())?;
         let (repository, opened) = (image.repository().to_owned(), Mutex::new(None));
         let (client, options) = (client.clone(), options.clone());
-        Ok(Self { client, options, base, repository, login, opened })
+        let name = image.registry().to_owned();
+        Ok(Self { client, options, name, base, repository, login, opened })
     }
 
     pub(super) fn url(&self, room: &str, name: &str) -> Result<Url> {
@@ -117,14 +120,15 @@ impl Registry {
     }
 
     fn check(&self, response: &Response, url: &Url) -> Result<()> {
-        http::check_status(response, url).map_err(|error| match error.kind() {
+        let login = self.login.is_some();
+        http::check_status(response, url, login).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 let message = format!("{} has no such image", redacted(&self.base));
                 Error::new(ErrorKind::NotFound, message).with("url", redacted(url))
                     .hint("check the name and the tag; a private image may hide behind this: check the login too")
             }
             ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => {
-                error.hint("log in with `docker login`, or give a credential for the registry")
+                error.hint("log in with `docker login`; registries say the same of images that are not there, so check the name too")
             }
             _ => error,
         })
@@ -147,6 +151,36 @@ impl Registry {
         Ok(())
     }
 
+    /// The login for the place where tokens are handed out; see
+    /// [`FetchOptions::with_credential`].
+    ///
+    /// A registry that HTTPS has shown to be the one that was asked could ask
+    /// for the login itself, so it may also name who else is to get it. In
+    /// plain HTTP anybody on the way could have named that place.
+    fn login_for(&self, realm: &Url) -> Result<Option<HeaderValue>> {
+        if let Some(own) = credentials::for_url(&self.options, realm)? {
+            return Ok(Some(own));
+        }
+        let same_host = realm.host_str() == self.base.host_str();
+        let named_safely = self.base.scheme() == "https" && realm.scheme() == "https";
+        match &self.login {
+            Some(login) if same_host || named_safely => Ok(Some(login.clone())),
+            Some(_) => {
+                let place = redacted(realm);
+                let message =
+                    format!("the registry sends its users to {place}, and says so in plain HTTP");
+                Err(Error::new(ErrorKind::Unauthenticated, message)
+                    .hint("the login is not sent there; speak to the registry in HTTPS, or give a login for that host too"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Where what is pulled comes from, for people.
+    pub(super) fn origin(&self) -> String {
+        format!("oci://{}/{}", self.name, self.repository)
+    }
+
     /// Gets a token for pulling from this repository.
     async fn token(&self, ctx: &Context, challenge: &Challenge) -> Result<HeaderValue> {
         let realm = challenge.get("realm").and_then(|realm| Url::parse(realm).ok());
@@ -158,6 +192,7 @@ impl Registry {
         if !(secure || allowed) {
             return Err(nonsense("its tokens are handed out without HTTPS"));
         }
+        let login = self.login_for(&url)?;
         let scope = format!("repository:{}:pull", self.repository);
         {
             let mut query = url.query_pairs_mut();
@@ -167,8 +202,8 @@ impl Registry {
             }
         }
         let mut request = self.client.get(url.clone());
-        if let Some(login) = &self.login {
-            request = request.header(header::AUTHORIZATION, login.clone());
+        if let Some(login) = login {
+            request = request.header(header::AUTHORIZATION, login);
         }
         let response = send(ctx, request, &url).await?;
         self.check(&response, &url)?;
@@ -189,17 +224,6 @@ struct Token {
 
 fn nonsense(why: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("the registry answered wrongly: {why}"))
-}
-
-/// The login for a registry: of the options, else of docker's file.
-fn login(options: &FetchOptions, registry: &str) -> Result<Option<HeaderValue>> {
-    if let Some(credential) = options.credentials.get(registry) {
-        return http::authorization(credential).map(Some);
-    }
-    match &options.docker_config {
-        Some(path) => credentials::from_docker(path, registry),
-        None => Ok(None),
-    }
 }
 
 async fn send(ctx: &Context, request: RequestBuilder, url: &Url) -> Result<Response> {

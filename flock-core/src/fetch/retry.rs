@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use super::http::Reason;
 use super::options::FetchOptions;
 use crate::progress::Level;
 use crate::{Context, Error, Result};
@@ -14,6 +15,8 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row and waits between them.
 pub(super) struct Retries {
+    /// Failures in a row.
+    failures: usize,
     builder: ExponentialBuilder,
     delays: ExponentialBackoff,
 }
@@ -26,11 +29,12 @@ impl Retries {
             .with_factor(2.0)
             .with_jitter()
             .with_max_times(options.retries);
-        Self { builder, delays: builder.build() }
+        Self { failures: 0, builder, delays: builder.build() }
     }
 
     /// Counts from the beginning again: something was achieved.
     pub(super) fn reset(&mut self) {
+        self.failures = 0;
         self.delays = self.builder.build();
     }
 
@@ -39,7 +43,11 @@ impl Retries {
         let Some(wanted) = error.retry_after().filter(|delay| *delay <= MAX_DELAY) else {
             return Err(error);
         };
+        if Reason::of_error(&error).is_some_and(|reason| self.failures >= patience(reason)) {
+            return Err(error);
+        }
         let Some(delay) = self.delays.next() else { return Err(error) };
+        self.failures += 1;
         let delay = delay.max(wanted);
         // A deadline before the next try would hide why there has to be one.
         if ctx.remaining().is_some_and(|left| left <= delay) {
@@ -48,5 +56,15 @@ impl Retries {
         let seconds = delay.as_secs_f32();
         ctx.message(Level::Info, format!("{error}; trying again in {seconds:.1} s"));
         ctx.sleep(delay).await
+    }
+}
+
+/// How often a server that cannot be reached is tried again at most: what does
+/// not heal in a minute is better told at once.
+fn patience(reason: Reason) -> usize {
+    match reason {
+        Reason::UnknownHost => 1,
+        Reason::Refused => 2,
+        _ => usize::MAX,
     }
 }

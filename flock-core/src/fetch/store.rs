@@ -156,12 +156,15 @@ impl Store {
             if self.len().saturating_add(bytes.len() as u64) > limit {
                 return (self, Err(too_large(limit)));
             }
+            let before = self.len();
             if let Err(error) = self.partial.write_all(bytes) {
+                let error = Error::io("write", self.partial.path(), error)
+                    .hint("what was received so far is kept; the next run goes on from there");
                 // What was written of the chunk is not in the hash.
-                let error = Error::io("write", std::path::Path::new("the download"), error);
-                return match self.restart() {
+                let cut = self.partial.truncate(before).or_else(|_| self.restart());
+                return match cut {
                     Ok(()) => (self, Err(error)),
-                    Err(restart) => (self, Err(error.with("restart", restart.to_string()))),
+                    Err(cut) => (self, Err(error.with("cut", cut.to_string()))),
                 };
             }
             self.take_in(bytes);
@@ -189,7 +192,7 @@ impl Store {
 pub(super) fn too_large(limit: u64) -> Error {
     Error::new(ErrorKind::QuotaExceeded, format!("the download is larger than {limit} bytes"))
         .with("limit", limit.to_string())
-        .hint("raise the size limit if that is right")
+        .hint("if that is right raise the limit, which `build.max_size` in config.yaml sets")
 }
 
 /// Changes with each start of the machine, where the system tells it.

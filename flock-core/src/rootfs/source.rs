@@ -39,13 +39,17 @@ pub struct OpenOptions {
     /// What the SHA-256 of the file must be, as it is found: compressed, if
     /// it is. Not checked by default.
     pub sha256: Option<Checksum>,
+    /// What the SHA-256 of the decompressed file must be: the `diff_id` of an
+    /// image's layer (OCI Image Specification, "Image Configuration"). It is
+    /// computed while the file is decompressed. Not checked by default.
+    pub content: Option<Checksum>,
 }
 
 impl OpenOptions {
     /// Options with this cache and the default limits.
     #[must_use]
     pub fn new(cache: Cache) -> Self {
-        Self { cache, limits: Limits::default(), sha256: None }
+        Self { cache, limits: Limits::default(), sha256: None, content: None }
     }
 
     /// The same options with these limits.
@@ -59,6 +63,13 @@ impl OpenOptions {
     #[must_use]
     pub fn with_sha256(mut self, sha256: Option<Checksum>) -> Self {
         self.sha256 = sha256;
+        self
+    }
+
+    /// Sets [`content`](Self::content).
+    #[must_use]
+    pub fn with_content(mut self, content: Option<Checksum>) -> Self {
+        self.content = content;
         self
     }
 }
@@ -146,7 +157,8 @@ struct Source<'a> {
 impl Source<'_> {
     fn open_file(&self, file: File) -> Result<PlainFile> {
         let compression = recognise(&file).map_err(|error| Error::io("read", self.path, error))?;
-        if compression == Compression::None && self.options.sha256.is_none() {
+        let unchecked = self.options.sha256.is_none() && self.options.content.is_none();
+        if compression == Compression::None && unchecked {
             return PlainFile::new(file, self.path.to_path_buf(), compression, None);
         }
         let identity =
@@ -162,6 +174,7 @@ impl Source<'_> {
                 Some(known) => known,
                 None => self.hash(&file, &identity)?,
             };
+            self.verify_content(&actual)?;
             return PlainFile::new(file, self.path.to_path_buf(), compression, Some(actual));
         }
         if let Some(found) = self.find_decompressed(&file, &identity, known, compression)? {
@@ -196,6 +209,7 @@ impl Source<'_> {
             .task(self.label("decompress"), Unit::Bytes, Some(identity.len()))
             .skip("it is in the cache");
         let plain = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
+        self.verify_cached_content(&checksum, &plain, &path)?;
         PlainFile::new(plain, path, compression, Some(checksum)).map(Some)
     }
 
@@ -225,8 +239,9 @@ impl Source<'_> {
             let hint = "that is the cache; it can be pruned, or placed on another disk";
             Error::io("write", &target, error).hint(hint)
         };
-        let mut output =
-            writer.file().try_clone().map(WriteBehind::start).map_err(full)?.map_err(full)?;
+        let hashed = self.options.content.is_some();
+        let output = writer.file().try_clone().map_err(full)?;
+        let mut output = WriteBehind::start(output, hashed).map_err(full)?;
         loop {
             self.ctx.check()?;
             let mut buffer = output.buffer();
@@ -237,11 +252,19 @@ impl Source<'_> {
             }
             output.write(buffer, read).map_err(full)?;
         }
-        output.finish().map_err(full)?;
+        let content = output.finish().map_err(full)?;
         drop(decoder);
         let actual = input.finish().map_err(|error| Error::io("read", self.path, error))?;
         self.verify(&actual)?;
-        let path = writer.commit_as(&plain_key(&actual))?;
+        if let Some(content) = &content {
+            self.verify_content(content)?;
+        }
+        let key = plain_key(&actual);
+        let path = writer.commit_as(&key)?;
+        cache.set_origin(&key, &self.path.display().to_string())?;
+        if let Some(content) = &content {
+            note::write_content(cache, &actual, content)?;
+        }
         let plain = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
         PlainFile::new(plain, path, compression, Some(actual))
     }
@@ -270,6 +293,36 @@ impl Source<'_> {
             Some(expected) => expected.verify(actual, self.path.display()),
             None => Ok(()),
         }
+    }
+
+    fn verify_content(&self, actual: &Checksum) -> Result<()> {
+        match &self.options.content {
+            Some(expected) => {
+                expected.verify(actual, format!("what {} unpacks to", self.path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Verifies a file that was decompressed earlier, perhaps for somebody who
+    /// did not ask for its checksum.
+    fn verify_cached_content(&self, input: &Checksum, plain: &File, path: &Path) -> Result<()> {
+        if self.options.content.is_none() {
+            return Ok(());
+        }
+        let cache = &self.options.cache;
+        if let Some(known) = note::read_content(cache, input)? {
+            return self.verify_content(&known);
+        }
+        let read = |error| Error::io("read", path, error);
+        let len = plain.metadata().map_err(read)?.len();
+        let task = self.ctx.task(self.label("verify"), Unit::Bytes, Some(len));
+        let copy = plain.try_clone().map_err(read)?;
+        let actual = ReadAhead::start(move || Ok(copy), task, self.ctx.clone())
+            .and_then(ReadAhead::finish)
+            .map_err(read)?;
+        self.verify_content(&actual)?;
+        note::write_content(cache, input, &actual)
     }
 
     /// Notes the checksum of a file that is still what it was at first.

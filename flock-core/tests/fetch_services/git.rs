@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use flock_core::fetch::{Fetcher, GitCheckout, GitReference, GitSource};
-use flock_core::progress::{ProgressEvent, ProgressReporter};
 use flock_core::{Context, Error, ErrorKind};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
@@ -21,7 +19,10 @@ pub(crate) fn cases() -> Vec<Trial> {
         case("git", git, "a_known_commit_needs_no_network", a_known_commit_needs_no_network),
         case("git", git, "a_branch_that_moved_is_fetched_again", a_branch_that_moved),
         case("git", git, "a_commit_behind_a_branch", a_commit_behind_a_branch),
-        case("git", git, "what_is_left_out_is_said", what_is_left_out_is_said),
+        case("git", git, "submodules_are_in", submodules_are_in),
+        case("git", git, "pointers_are_refused", pointers_are_refused),
+        case("git", git, "a_page_is_no_repository", a_page_is_no_repository),
+        case("git", git, "a_login_is_not_redirected", a_login_is_not_redirected),
         case("git", git, "errors_have_their_kinds", errors_have_their_kinds),
         case("git", git, "a_password_stays_out_of_sight", a_password_stays_out_of_sight),
         case("git", git, "a_cancelled_fetch_ends_git", a_cancelled_fetch_ends_git),
@@ -196,29 +197,88 @@ async fn a_commit_behind_a_branch() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
 }
 
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl ProgressReporter for Warnings {
-    fn report(&self, event: ProgressEvent) {
-        if let ProgressEvent::Message { text, .. } = event {
-            self.0.lock().unwrap().push(text);
-        }
-    }
+async fn submodules_are_in() {
+    let bench = Bench::new();
+    let repository = bench.repository();
+    let module = |name: &str, file: &str| {
+        let path = bench.dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let module = Repository(path);
+        module.git(&["init", "-q", "-b", "main"]);
+        module.commit(file, name);
+        module
+    };
+    let (lib, deep) = (module("lib", "lib.txt"), module("deep", "deep.txt"));
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add"];
+    lib.git(&[&add[..], &["../deep", "inner"]].concat());
+    lib.git(&["commit", "-q", "-m", "deep"]);
+    repository.git(&[&add[..], &["../lib", "vendor/lib"]].concat());
+    let commit = repository.commit("index.php", "with lib");
+    // What comes later is not what the commit names.
+    lib.commit("lib.txt", "later");
+    let checkout = bench.get(&repository.url(), "main").await.unwrap();
+    assert_eq!(checkout.commit, commit);
+    assert_eq!(text_of(&checkout.tar, "index.php"), "with lib");
+    assert_eq!(text_of(&checkout.tar, "vendor/lib/lib.txt"), "lib");
+    assert_eq!(text_of(&checkout.tar, "vendor/lib/inner/deep.txt"), "deep");
+    let again = Bench::new();
+    let same = again.get(&repository.url(), "main").await.unwrap();
+    assert!(std::fs::read(same.tar).unwrap() == std::fs::read(&checkout.tar).unwrap());
+    // What would take another's files is refused, whatever git is set to.
+    let url = deep.0.display().to_string();
+    repository.git(&["config", "-f", ".gitmodules", "submodule.vendor/lib.url", &url]);
+    repository.commit("index.php", "taking");
+    let error = bench.get(&repository.url(), "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+    assert_eq!(error.context_value("submodule"), Some("vendor/lib"));
+    repository.git(&["config", "-f", ".gitmodules", "submodule.vendor/lib.update", "none"]);
+    repository.commit("index.php", "without");
+    let tar = bench.get(&repository.url(), "main").await.unwrap().tar;
+    assert!(!entries(&tar).iter().any(|(path, ..)| path.contains("lib.txt")));
 }
 
-async fn what_is_left_out_is_said() {
+async fn pointers_are_refused() {
     let bench = Bench::new();
     let repository = bench.repository();
     std::fs::create_dir(repository.0.join("media")).unwrap();
     std::fs::write(repository.0.join("media/.gitattributes"), "*.bin filter=lfs\n").unwrap();
-    repository.commit(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib\n");
-    let warnings = Arc::new(Warnings::default());
-    let ctx = Context::new().with_progress(warnings.clone());
-    let source: GitSource = repository.url().parse().unwrap();
-    bench.fetcher.checkout(&ctx, &source).await.unwrap();
-    let said = warnings.0.lock().unwrap().join("\n");
-    assert!(said.contains("submodules") && said.contains("LFS"), "{said}");
+    repository.commit("media/readme", "no pointer yet");
+    bench.get(&repository.url(), "main").await.unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    repository.git(&["config", "filter.lfs.clean", "cat"]);
+    repository.commit("media/a.bin", pointer);
+    let error = bench.get(&repository.url(), "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.to_string().contains("media/a.bin"), "{error}");
+    assert!(error.hints().any(|hint| hint.contains("git lfs pull")));
+}
+
+async fn a_page_is_no_repository() {
+    let bench = Bench::new();
+    let page = b"<!DOCTYPE html>\n<html>\n<title>hello</title>\n</html>\n";
+    let server = Server::start(|request| match request.path.split('/').nth(1) {
+        Some("away") => Reply::new("302 Found", &[("Location", "file:///srv/x")], b""),
+        _ => Reply::new("200 OK", &[("Content-Type", "text/html")], page),
+    });
+    for path in ["/page", "/away"] {
+        let error = bench.get(&server.url(path), "main").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{path}: {error:?}");
+        assert!(error.hints().count() > 0);
+    }
+}
+
+async fn a_login_is_not_redirected() {
+    let bench = Bench::new();
+    let elsewhere = Server::start(|_| Reply::new("404 Not Found", &[], b""));
+    let target = format!("{}/x/info/refs?service=git-upload-pack", elsewhere.url(""));
+    let target = target.replace("127.0.0.1", "localhost");
+    let server = Server::start(move |_| Reply::new("302 Found", &[("Location", &target)], b""));
+    let url = server.url("/x").replace("http://", "http://me:hush@");
+    let error = bench.get(&url, "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+    assert_eq!(elsewhere.count(), 0);
+    bench.get(&server.url("/x"), "main").await.unwrap_err();
+    assert!(elsewhere.count() > 0, "without a login it is followed");
 }
 
 async fn errors_have_their_kinds() {

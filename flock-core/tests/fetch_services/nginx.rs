@@ -107,7 +107,7 @@ async fn certificates() {
     };
     let error = fetch("localhost", false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
-    assert!(error.hints().any(|hint| hint.contains("CA file")));
+    assert!(error.hints().any(|hint| hint.contains("ca_file")));
     // Trusted, but for another name.
     let error = fetch("127.0.0.1", true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");

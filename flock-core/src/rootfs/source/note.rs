@@ -81,3 +81,24 @@ pub(super) fn write(cache: &Cache, identity: &Identity, checksum: &Checksum) -> 
     }
     Ok(())
 }
+
+/// The checksum noted for what the file with the checksum `input` decompresses
+/// to, if there is one.
+pub(super) fn read_content(cache: &Cache, input: &Checksum) -> Result<Option<Checksum>> {
+    let Some(path) = cache.lookup(&content_key(input))? else { return Ok(None) };
+    let text = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    Ok(text.parse().ok())
+}
+
+/// Notes the checksum of what the file with the checksum `input` decompresses
+/// to.
+pub(super) fn write_content(cache: &Cache, input: &Checksum, content: &Checksum) -> Result<()> {
+    let mut writer = cache.insert(&content_key(input))?;
+    let written = writer.write_all(content.to_string().as_bytes());
+    written.map_err(|error| Error::io("write", writer.path(), error))?;
+    writer.commit().map(drop)
+}
+
+fn content_key(input: &Checksum) -> CacheKey {
+    CacheKey::derived("content-of", &[&input.hex()])
+}

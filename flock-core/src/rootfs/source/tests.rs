@@ -311,3 +311,27 @@ fn many_at_once_decompress_once() {
     let skipped = events.iter().filter(|e| matches!(e, ProgressEvent::Skipped { .. })).count();
     assert_eq!((done, skipped), (1, 3), "{:?} after {:?}", events, started.elapsed());
 }
+
+#[test]
+fn what_comes_out_is_verified_too() {
+    let fixture = Fixture::new();
+    let (right, wrong) = (sha256(&text()), sha256(b"something else"));
+    let with = |content: Checksum| fixture.options.clone().with_content(Some(content));
+    let ctx = Context::new();
+    let packed = fixture.file("layer.gz", &gzip(&text()));
+    let error = open(&packed, &with(wrong), &ctx).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert_eq!(error.context_value("actual"), Some(right.to_string().as_str()));
+    assert_eq!(fixture.cached(), 0, "nothing wrong is kept");
+    // Also what somebody decompressed who did not ask, and what was verified before.
+    settle();
+    open(&packed, &fixture.options, &ctx).unwrap();
+    assert_eq!(open(&packed, &with(wrong), &ctx).unwrap_err().kind(), ErrorKind::InvalidData);
+    for _ in 0..2 {
+        assert_eq!(content(&open(&packed, &with(right), &ctx).unwrap()), text());
+    }
+    assert_eq!(open(&packed, &with(wrong), &ctx).unwrap_err().kind(), ErrorKind::InvalidData);
+    let plain = fixture.file("layer", &text());
+    open(&plain, &with(right), &ctx).unwrap();
+    assert_eq!(open(&plain, &with(wrong), &ctx).unwrap_err().kind(), ErrorKind::InvalidData);
+}

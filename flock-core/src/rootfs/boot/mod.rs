@@ -24,7 +24,7 @@
 //! package `grub-pc-bin`, Fedora's `grub2-pc-modules`), or else from
 //! [`BootOptions::host_grub`] of this machine. Its core image holds what is
 //! needed to read the file system, show the menu and load Linux, and takes
-//! some 50 KiB behind the boot record or in the BIOS boot partition. All
+//! some 150 KiB behind the boot record or in the BIOS boot partition. All
 //! modules are copied to `/boot/grub/i386-pc` as `grub-install` does, from
 //! the same GRUB, so that a `grub.cfg` by `update-grub` finds them, and both
 //! programs work inside of the appliance if it has them.

@@ -12,3 +12,5 @@ pub(super) use self::files::{DIRECTORY, GrubFiles};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use self::tests::made_up;

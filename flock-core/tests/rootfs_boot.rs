@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use boot_support::{Machine, run};
 use flock_core::Context;
 use flock_core::rootfs::boot::{BootCode, BootLayout, BootOptions, BootPlan};
-use flock_core::rootfs::{InjectedFile, Layer, Sink as _, TarSink, Tree};
+use flock_core::rootfs::{InjectedFile, Sink as _, SourceIndex, TarSink, Tree};
 use liblzma::stream::{Filters, LzmaOptions, Stream};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -156,7 +156,7 @@ fn boots_from_gpt() -> Result<(), Failed> {
 fn install(table: &Table, work: &Path, image: &Path) -> Result<String, Failed> {
     let ctx = Context::new();
     let base = debian()?;
-    let mut tree = Tree::new(Layer::from_tar(&base, File::open(&base)?, &ctx)?, &ctx)?;
+    let mut tree = Tree::new(SourceIndex::from_tar(&base, File::open(&base)?, &ctx)?, &ctx)?;
     let options = BootOptions::new(ROOT_UUID, table.layout.clone()).with_host_grub(None);
     let plan = BootPlan::new(&tree, &options, &ctx)?;
     plan.inject(&mut tree)?;
@@ -208,7 +208,7 @@ fn make_disk(
     image: &Path,
 ) -> Result<(), Failed> {
     let (tar, unpacked) = (work.join("root.tar"), work.join("root"));
-    TarSink::to_file(&File::create(&tar)?).named(&tar).write(tree, &Context::new())?;
+    TarSink::to_file(&File::create(&tar)?).with_name(&tar).write(tree, &Context::new())?;
     fs::create_dir(&unpacked)?;
     run(Command::new("tar")
         .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf"])
@@ -244,12 +244,12 @@ fn check_file_system(table: &Table, image: &Path) -> Result<(), Failed> {
 /// Decompressed, our core image and the one of grub-mkimage are the same.
 fn core_image() -> Result<(), Failed> {
     let ctx = Context::new();
-    let mut tree = Tree::new(Layer::from_bytes("empty", vec![0; 1024], &ctx)?, &ctx)?;
+    let mut tree = Tree::new(SourceIndex::from_bytes("empty", vec![0; 1024], &ctx)?, &ctx)?;
     let mut kernel = vec![0; 1024];
     kernel[0x1fe..0x208].copy_from_slice(b"\x55\xaa\xeb\x66HdrS\x0f\x02");
     kernel[0x211] = 1;
     for (path, content) in [("/boot/vmlinuz-1", kernel), ("/sbin/init", b"init".to_vec())] {
-        tree.inject(InjectedFile { path: path.to_owned(), content, mode: 0o755, uid: 0, gid: 0 })?;
+        tree.inject(InjectedFile::new(path, content))?;
     }
     let layout = BootLayout::Mbr { signature: 1, first_partition: 2048 };
     let options = BootOptions::new(ROOT_UUID, layout).with_host_grub(Some(GRUB.into()));
@@ -272,7 +272,6 @@ fn core_image() -> Result<(), Failed> {
     // The decompressor, but for how much there is to decompress.
     assert_eq!(ours[512 + 12..begin], theirs[512 + 12..begin]);
     assert!(decompress(ours, begin) == decompress(&theirs, begin), "what is in them differs");
-    println!("{} bytes, by grub-mkimage {}", ours.len(), theirs.len());
     Ok(())
 }
 

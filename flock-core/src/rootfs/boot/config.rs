@@ -2,13 +2,6 @@
 
 use super::kernel::Kernel;
 use super::options::BootOptions;
-use crate::rootfs::InjectedFile;
-
-/// A file of root's that anybody may read.
-pub(super) fn file(path: impl Into<String>, content: impl Into<Vec<u8>>) -> InjectedFile {
-    let (path, content) = (path.into(), content.into());
-    InjectedFile { path, content, mode: 0o644, uid: 0, gid: 0 }
-}
 
 /// `/etc/fstab`. (Format: fstab(5).)
 pub(super) fn fstab(root_uuid: &str) -> String {

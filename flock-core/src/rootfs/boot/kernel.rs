@@ -50,12 +50,12 @@ pub(super) fn find(tree: &Tree, ctx: &Context) -> Result<Found> {
     let mut found = Found { kernels: Vec::new(), refused: Vec::new() };
     for version in versions(tree, ctx)? {
         let path = format!("/boot/vmlinuz-{version}");
-        found.add(tree, path, &initrd_names(&version), &version)?;
+        found.add(tree, &path, &initrd_names(&version), &version)?;
     }
     for (path, initrds) in UNVERSIONED {
         if found.kernels.is_empty() {
             let initrds: Vec<_> = initrds.iter().map(|path| (*path).to_owned()).collect();
-            found.add(tree, path.to_owned(), &initrds, "")?;
+            found.add(tree, path, &initrds, "")?;
         }
     }
     let order = |a: &Kernel, b: &Kernel| {
@@ -108,8 +108,8 @@ pub(super) fn is_plain(text: &str) -> bool {
 
 impl Found {
     /// Adds what is at `path`, if anything is.
-    fn add(&mut self, tree: &Tree, path: String, initrds: &[String], version: &str) -> Result<()> {
-        let Some(path) = real_path(tree, &path)? else { return Ok(()) };
+    fn add(&mut self, tree: &Tree, path: &str, initrds: &[String], version: &str) -> Result<()> {
+        let Some(path) = real_path(tree, path)? else { return Ok(()) };
         let Some(head) = read_head(tree, &path, HEADER)? else { return Ok(()) };
         if let Err(why) = check_x86(&head) {
             self.refused.push((path, why));

@@ -47,6 +47,9 @@ impl BootPlan {
             return Err(no_kernel(&found));
         }
         let planner = Planner { tree, options, ctx, kernels: &found.kernels };
+        for (path, what) in &found.refused {
+            planner.warn(format!("left {path} out of the boot menu: it is {what}"));
+        }
         planner.check_init()?;
         planner.tell_of_missing_initrd();
         let directory = planner.grub_directory()?;
@@ -148,7 +151,7 @@ impl Planner<'_> {
         let uuid = uuid_text(self.options.root_uuid);
         let fstab = read_file(self.tree, "/etc/fstab", MAX_CONFIG)?;
         match fstab.filter(|fstab| !config::is_empty_fstab(fstab)) {
-            None => files.push(config::file("/etc/fstab", config::fstab(&uuid))),
+            None => files.push(InjectedFile::new("/etc/fstab", config::fstab(&uuid))),
             Some(kept) => self.check_kept("/etc/fstab", &kept, &uuid),
         }
         if self.kernels.is_empty() {
@@ -160,13 +163,13 @@ impl Planner<'_> {
                 let os_release = read_file(self.tree, "/etc/os-release", MAX_CONFIG)?;
                 let system = config::system_name(&os_release.unwrap_or_default());
                 let text = config::grub_cfg(self.options, self.kernels, &system);
-                files.push(config::file(path, text));
+                files.push(InjectedFile::new(path, text));
             }
             Some(kept) => self.check_kept(&path, &kept, &uuid),
         }
         let defaults = "/etc/default/grub.d/flock.cfg";
         if !self.options.layout.is_bare() && !self.exists(defaults)? {
-            files.push(config::file(defaults, config::grub_defaults(self.options)));
+            files.push(InjectedFile::new(defaults, config::grub_defaults(self.options)));
         }
         Ok(files)
     }
@@ -204,7 +207,7 @@ impl Planner<'_> {
         let prefix = format!("(,{partition}){directory}");
         let code = CoreImage::build(&grub, &modules, &prefix)?.at(free.start, free.end)?;
         for (name, bytes) in grub.into_modules() {
-            files.push(config::file(format!("{directory}/i386-pc/{name}"), bytes));
+            files.push(InjectedFile::new(format!("{directory}/i386-pc/{name}"), bytes));
         }
         Ok(Some(code))
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::progress::{ProgressEvent, ProgressReporter};
-use crate::rootfs::{InjectedFile, Layer, Tree};
+use crate::rootfs::{InjectedFile, SourceIndex, Tree};
 use crate::{Context, Error, ErrorKind};
 
 const UUID: [u8; 16] = *b"\x5c\x1e\x86\x11\x5b\x0a\x4d\x8e\x9d\x4c\x3b\x1f\x0a\x22\x77\x01";
@@ -33,7 +33,8 @@ fn tree(files: &[(&str, &[u8])], links: &[(&str, &str)]) -> Tree {
         tar.append_link(&mut header, path, target).unwrap();
     }
     let ctx = Context::new();
-    Tree::new(Layer::from_bytes("base", tar.into_inner().unwrap(), &ctx).unwrap(), &ctx).unwrap()
+    Tree::new(SourceIndex::from_bytes("base", tar.into_inner().unwrap(), &ctx).unwrap(), &ctx)
+        .unwrap()
 }
 
 /// The files of a GRUB that was made up, in the appliance's own directory.
@@ -44,8 +45,7 @@ fn with_grub(tree: &mut Tree) {
 }
 
 fn inject(tree: &mut Tree, path: &str, content: impl Into<Vec<u8>>) {
-    let (path, content) = (path.to_owned(), content.into());
-    tree.inject(InjectedFile { path, content, mode: 0o644, uid: 0, gid: 0 }).unwrap();
+    tree.inject(InjectedFile::new(path, content)).unwrap();
 }
 
 /// A system with one kernel, as Debian has it.
@@ -152,11 +152,18 @@ fn the_newest_kernel_is_the_default() {
         inject(&mut tree, &format!("/boot/{name}"), bzimage());
     }
     inject(&mut tree, "/boot/vmlinuz-7.1-arm64", [&[0; 56][..], b"ARM\x64"].concat());
-    let plan = plan(&tree, &options(mbr())).unwrap();
+    let heard = Arc::new(Heard::default());
+    let ctx = Context::new().with_progress(heard.clone());
+    let plan = BootPlan::new(&tree, &options(mbr()), &ctx).unwrap();
     let versions: Vec<_> = plan.kernels().iter().map(|kernel| kernel.version.as_str()).collect();
     assert_eq!(versions, ["6.2~rc1-amd64", "6.1.0-18-amd64", "6.1.0-9-amd64"]);
     let initrd = plan.kernels()[1].initrd.as_deref();
     assert_eq!(initrd, Some("/boot/initrd.img-6.1.0-18-amd64"));
+    let heard = heard.0.lock().unwrap().join("\n");
+    for left_out in ["/boot/vmlinuz-7.1-arm64 out of the boot menu", "'/boot/vmlinuz-7 $x' out of"]
+    {
+        assert!(heard.contains(left_out), "{heard}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! `tokio::task::spawn_blocking`. The [`Context`](crate::Context) is asked
 //! once per chunk whether to go on.
 
+pub mod boot;
 pub mod checksum;
 pub mod compress;
 pub mod decompress;

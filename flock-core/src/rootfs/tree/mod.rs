@@ -381,6 +381,17 @@ impl Tree {
         self.find(path)?.map(|node| self.entry(node)).transpose()
     }
 
+    /// The names in the directory that `path` leads to, in order; none if
+    /// there is nothing, or something else than a directory.
+    ///
+    /// # Errors
+    /// As [`Tree::resolve`].
+    pub fn list(&self, path: &str) -> Result<Vec<Vec<u8>>> {
+        let found = self.find(path)?;
+        let names = found.into_iter().flat_map(|node| self.nodes.children(node));
+        Ok(names.map(|node| self.nodes.name(node).to_vec()).collect())
+    }
+
     fn find(&self, path: &str) -> Result<Option<NodeId>> {
         let walk = self.walk(NodeId::ROOT, path.as_bytes(), Links::Follow).map_err(|lost| {
             Error::new(ErrorKind::InvalidConfig, format!("cannot follow '{path}': {lost}"))

@@ -232,6 +232,12 @@ impl Nodes {
         parts.join(&b'/')
     }
 
+    /// What stands directly under a node, in order.
+    pub(crate) fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let first = self.living(self.nodes[node.index()].first_child);
+        std::iter::successors(first, |child| self.living(self.nodes[child.index()].next_sibling))
+    }
+
     /// The next node: a directory is followed by everything in it, siblings
     /// stand in the order in which they came.
     pub(crate) fn following(&self, node: NodeId) -> Option<NodeId> {
@@ -331,6 +337,7 @@ mod tests {
         assert!(!nodes.has_children(a));
         assert_eq!((nodes.live(), nodes.iter().count()), (2, 2));
         let again = nodes.add(a, b"b", GIVEN).unwrap();
+        assert_eq!(nodes.children(a).collect::<Vec<_>>(), [again]);
         assert!(nodes.child(again, b"c").is_none());
         nodes.remove(NodeId::ROOT);
         assert_eq!(nodes.live(), 3);

@@ -5,6 +5,7 @@ mod build;
 mod completions;
 mod config;
 mod doctor;
+mod image;
 mod man;
 
 use std::io;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     let outcome = match &cli.command {
         Command::App(command) => in_session(global, |session| app::run(session, command)),
         Command::Build(command) => in_session(global, |session| build::run(session, command)),
+        Command::Image(command) => in_session(global, |session| image::run(session, command)),
         Command::Config(command) => in_session(global, |session| config::run(session, command)),
         Command::Doctor => in_session(global, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),

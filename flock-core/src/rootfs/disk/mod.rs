@@ -38,6 +38,8 @@ mod inspect;
 pub mod partition_table;
 pub mod qcow2;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod vhd;
 mod writer;
 

@@ -90,7 +90,7 @@ fn corners(size: u64) -> Writes {
     let end = usize::try_from(size % 4096).unwrap() + 4096;
     let mut writes = vec![(0, 512, 1), (size - end as u64, end, 2)];
     if size > 8 * MIB {
-        writes.extend([(2 * MIB - 700, 1400, 3), (5 * MIB + 1, 3 * MIB as usize / 2, 4)]);
+        writes.extend([(2 * MIB - 700, 1400, 3), (5 * MIB + 1, 3 << 19, 4)]);
     }
     writes
 }

@@ -6,6 +6,7 @@ mod build;
 mod config;
 mod docs;
 mod help;
+mod image;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

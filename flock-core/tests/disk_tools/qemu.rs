@@ -116,7 +116,7 @@ fn foreign() {
     let place = Place::new();
     // A size that qemu's geometry for VHDs does not change.
     let size = 65535 * 4 * 17 * 512 / 60;
-    let writes: Writes = vec![(1, 5000, 1), (3 * MIB, MIB as usize, 2), (size - 512, 512, 3)];
+    let writes: Writes = vec![(1, 5000, 1), (3 * MIB, 1 << 20, 2), (size - 512, 512, 3)];
     let raw = write_raw(&place, "model", size, &writes);
     for (format, options, expected) in [
         ("vpc", "subformat=dynamic,force_size=on", DiskFormat::VhdDynamic),

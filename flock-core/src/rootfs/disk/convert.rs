@@ -18,10 +18,11 @@ use crate::{Context, Error, ErrorKind, Result};
 /// How much is read at a time.
 const CHUNK: u64 = 1 << 20;
 /// What is left out if it holds only zeros, and a part of a chunk.
-const GRAIN: u64 = 64 << 10;
+const GRAIN: u64 = GRAIN_LENGTH as u64;
+const GRAIN_LENGTH: usize = 64 << 10;
 /// How many chunks may wait to be written.
 const WAITING: usize = 4;
-const ZEROS: [u8; GRAIN as usize] = [0; GRAIN as usize];
+static ZEROS: [u8; GRAIN_LENGTH] = [0; GRAIN_LENGTH];
 
 /// An image that was converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -203,7 +204,7 @@ impl Reading<'_> {
 fn find_data(bytes: &[u8], offset: u64, fingerprint: &mut Sha256) -> Vec<Range<usize>> {
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
-    for grain in bytes.chunks(GRAIN as usize) {
+    for grain in bytes.chunks(GRAIN_LENGTH) {
         let end = start + grain.len();
         if grain != &ZEROS[..grain.len()] {
             fingerprint.update((offset + start as u64).to_le_bytes());

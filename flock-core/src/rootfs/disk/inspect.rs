@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::image::{Container, container};
-use super::partition_table::{MbrPartition, PartitionTable, SECTOR, unread};
+use super::partition_table::{MbrPartition, PartitionTable, SECTOR, SECTOR_LENGTH, unread};
 use super::reader::Source;
 use super::{Check, DiskId, DiskImage, DiskReader, FileSystem, Outcome, head};
 use crate::rootfs::decompress::{Compression, Decoder, Limits};
@@ -30,7 +30,8 @@ pub struct Inspection {
     /// What made it or which version it is, as far as the format says.
     pub detail: Option<String>,
     /// What the file is compressed with; of such a file only the begin was
-    /// looked at.
+    /// looked at. A fixed VHD then seems to be a raw disk: its footer is at
+    /// the end.
     pub compression: Option<&'static str>,
     /// The size of the disk, in bytes; `None` if that cannot be known.
     pub virtual_size: Option<u64>,
@@ -300,7 +301,7 @@ fn boot_code(disk: &dyn DiskReader, start: u64) -> Result<Option<&'static str>> 
     if start.checked_add(SECTOR).is_none_or(|end| end > disk.size()) {
         return Ok(None);
     }
-    let mut raw = [0; SECTOR as usize];
+    let mut raw = [0; SECTOR_LENGTH];
     disk.read_at(&mut raw, start).map_err(unread)?;
     let has = |word: &[u8]| raw.windows(word.len()).any(|window| window == word);
     Ok(WORDS.iter().find(|(word, _)| has(word)).map(|(_, name)| *name))

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 use std::sync::{Arc, Mutex};
 
 use super::partition_table::{Gpt, GptPartition, PartitionType};
@@ -147,7 +148,7 @@ fn a_damaged_image_is_told_and_not_converted() {
     let ctx = Context::new();
     let path = dir.path().join("disk.vhd");
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    let disk = DiskFile::create(&file, DiskFormat::VhdDynamic, 4 * MIB, &[0..1]).unwrap();
+    let disk = DiskFile::create(&file, DiskFormat::VhdDynamic, 4 * MIB, from_ref(&(0..1))).unwrap();
     let length = disk.finish(DiskId::derive("disk", &[]), 0).unwrap();
     file.write_all_at(b"X", length - 500).unwrap();
     let found = inspect(&path, &ctx).unwrap();

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::SECTOR;
 use super::mbr::{Mbr, check_places, invalid, place_after, unread, unwritten};
+use super::{SECTOR, SECTOR_LENGTH};
 use crate::Result;
 use crate::rootfs::disk::bytes::{field, le32, le64, put};
 use crate::rootfs::disk::{Check, DiskId, DiskReader, DiskWriter};
@@ -248,8 +248,8 @@ impl Gpt {
         at: u64,
         sectors: u64,
         entries: &[u8],
-    ) -> [u8; SECTOR as usize] {
-        let mut raw = [0; SECTOR as usize];
+    ) -> [u8; SECTOR_LENGTH] {
+        let mut raw = [0; SECTOR_LENGTH];
         put(&mut raw, 0, &SIGNATURE);
         put(&mut raw, 8, &REVISION.to_le_bytes());
         put(&mut raw, 12, &HEADER.to_le_bytes());
@@ -333,7 +333,7 @@ fn read_copy(disk: &dyn DiskReader, sector: u64) -> Result<Copy> {
     if disk.size() < 3 * SECTOR {
         return Ok(Err("the disk has no room for it".to_owned()));
     }
-    let mut raw = [0; SECTOR as usize];
+    let mut raw = [0; SECTOR_LENGTH];
     disk.read_at(&mut raw, sector * SECTOR).map_err(unread)?;
     let header = match decode_header(&raw, sector) {
         Ok(header) => header,
@@ -356,7 +356,7 @@ fn read_copy(disk: &dyn DiskReader, sector: u64) -> Result<Copy> {
     Ok(Ok((header, gpt)))
 }
 
-fn decode_header(raw: &[u8; SECTOR as usize], sector: u64) -> Result<Header, String> {
+fn decode_header(raw: &[u8; SECTOR_LENGTH], sector: u64) -> Result<Header, String> {
     if field(raw, 0) != SIGNATURE {
         return Err("the signature 'EFI PART' is missing".to_owned());
     }

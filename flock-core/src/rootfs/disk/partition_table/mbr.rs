@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{ALIGNMENT, SECTOR};
+use super::{ALIGNMENT, SECTOR, SECTOR_LENGTH};
 use crate::rootfs::disk::bytes::{field, le32, put};
 use crate::rootfs::disk::{Check, DiskReader, DiskWriter};
 use crate::{Error, ErrorKind, Result};
@@ -160,12 +160,12 @@ impl Mbr {
         if disk.size() < SECTOR {
             return Ok(None);
         }
-        let mut raw = [0; SECTOR as usize];
+        let mut raw = [0; SECTOR_LENGTH];
         disk.read_at(&mut raw, 0).map_err(unread)?;
         Ok(Self::decode(&raw))
     }
 
-    pub(super) fn decode(raw: &[u8; SECTOR as usize]) -> Option<Self> {
+    pub(super) fn decode(raw: &[u8; SECTOR_LENGTH]) -> Option<Self> {
         if !raw.ends_with(&[0x55, 0xaa]) {
             return None;
         }
@@ -183,12 +183,12 @@ impl Mbr {
 
     /// Whether this is the boot sector of a FAT or NTFS file system, whose
     /// code begins with a jump over its parameters.
-    fn is_boot_sector(&self, raw: &[u8; SECTOR as usize]) -> bool {
+    fn is_boot_sector(&self, raw: &[u8; SECTOR_LENGTH]) -> bool {
         matches!(raw, [0xeb, _, 0x90, ..] | [0xe9, ..]) && field::<1>(raw, 0x15)[0] >= 0xf0
     }
 
-    pub(super) fn encode(&self) -> Result<[u8; SECTOR as usize]> {
-        let mut raw = [0; SECTOR as usize];
+    pub(super) fn encode(&self) -> Result<[u8; SECTOR_LENGTH]> {
+        let mut raw = [0; SECTOR_LENGTH];
         if self.boot_code.len() > BOOT_CODE {
             let message = format!("boot code of {} bytes", self.boot_code.len());
             return Err(invalid(message).hint(format!("there is room for {BOOT_CODE}")));
@@ -208,7 +208,7 @@ impl Mbr {
 
     /// The record that keeps programs which know no GPT away from the disk
     /// (section 5.2.3).
-    pub(super) fn protective(disk_size: u64, boot_code: &[u8]) -> Result<[u8; SECTOR as usize]> {
+    pub(super) fn protective(disk_size: u64, boot_code: &[u8]) -> Result<[u8; SECTOR_LENGTH]> {
         let sectors = disk_size / SECTOR - 1;
         let shown = u32::try_from(sectors).unwrap_or(u32::MAX);
         let mut raw = Self::new(0).with_boot_code(boot_code).encode()?;
@@ -228,12 +228,10 @@ impl Mbr {
     /// Whether all partitions are within the disk and apart.
     pub(super) fn check(&self, disk_size: u64) -> Check {
         const NAME: &str = "partition table";
-        match self.places().fold(Ok(0), |free, (number, start, size)| {
-            place_after(free?, number, start, size, disk_size)
-        }) {
-            Ok(_) => Check::passed(NAME),
-            Err(why) => Check::failed(NAME, why),
-        }
+        let placed = self.places().try_fold(0, |free, (number, start, size)| {
+            place_after(free, number, start, size, disk_size)
+        });
+        Check::of(NAME, placed.map(drop))
     }
 
     /// Number, begin and length of each partition, in the order of the disk.

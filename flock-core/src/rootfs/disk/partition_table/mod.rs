@@ -50,7 +50,8 @@ use super::{Check, DiskReader};
 use crate::Result;
 
 /// The length of a sector in bytes.
-pub const SECTOR: u64 = 512;
+pub const SECTOR: u64 = SECTOR_LENGTH as u64;
+pub(super) const SECTOR_LENGTH: usize = 512;
 
 /// What the begins of partitions are multiples of, in bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
@@ -74,10 +75,10 @@ impl PartitionTable {
     /// Those of reading.
     pub fn read(disk: &dyn DiskReader, checks: &mut Vec<Check>) -> Result<Option<Self>> {
         let Some(mbr) = Mbr::read(disk)? else { return Ok(None) };
-        if mbr.is_protective() {
-            if let Some(gpt) = gpt::read(disk, checks)? {
-                return Ok(Some(Self::Gpt(gpt)));
-            }
+        if mbr.is_protective()
+            && let Some(gpt) = gpt::read(disk, checks)?
+        {
+            return Ok(Some(Self::Gpt(gpt)));
         }
         checks.push(mbr.check(disk.size()));
         Ok(Some(Self::Mbr(mbr)))

@@ -98,7 +98,7 @@ fn check_refcounts(reader: &Qcow2Reader, map: &mut Map, ctx: &Context) -> Result
         map.take(entry & BLOCK_OFFSET, header.cluster(), "a refcount block")?;
     }
     let (mut missing, mut leaked) = (0u64, 0u64);
-    let in_block = header.cluster() * 8 >> header.refcount_order;
+    let in_block = (header.cluster() * 8) >> header.refcount_order;
     for (index, entry) in (0..map.clusters.div_ceil(in_block)).zip(padded(&table)) {
         ctx.check()?;
         let raw = read_block(reader, entry)?;

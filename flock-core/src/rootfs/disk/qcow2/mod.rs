@@ -47,7 +47,8 @@ pub(super) use self::read::{Qcow2Reader, is_qcow2, open, stated};
 pub use self::write::Qcow2;
 
 /// The length of a cluster that flock writes, in bytes.
-pub const CLUSTER: u64 = 1 << CLUSTER_BITS;
+pub const CLUSTER: u64 = CLUSTER_LENGTH as u64;
+const CLUSTER_LENGTH: usize = 1 << CLUSTER_BITS;
 const CLUSTER_BITS: u32 = 16;
 
 /// The bits of a table entry that are an offset in the file.

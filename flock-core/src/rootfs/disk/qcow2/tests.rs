@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
-use super::{CLUSTER, COMPRESSED, COPIED, OFFSET, Qcow2};
+use super::{CLUSTER, CLUSTER_LENGTH, COMPRESSED, COPIED, OFFSET, Qcow2};
 use crate::rootfs::disk::bytes::{be64, put};
 use crate::rootfs::disk::{DiskFormat, DiskImage, DiskReader, DiskWriter, Outcome};
 use crate::{Context, ErrorKind, Result};
@@ -125,7 +125,7 @@ fn damage_is_found_and_named() {
         (with(l2, &far.to_be_bytes()), "data cluster"),
         (with(l2, &(far | COMPRESSED).to_be_bytes()), "compressed data"),
         (with(l2, &(1 | COMPRESSED).to_be_bytes()), "overlaps"),
-        (good[..3 * CLUSTER as usize].to_vec(), "L1 table"),
+        (good[..3 * CLUSTER_LENGTH].to_vec(), "L1 table"),
     ] {
         match open(bytes) {
             Ok(_) if word == "L2 table" => {}
@@ -146,7 +146,7 @@ fn refcounts_are_compared() {
     put(&mut missing, refcounts + 2, &[0, 0]);
     assert_eq!(outcome(&open(missing).unwrap(), "refcounts"), Outcome::Failed);
     let mut leaked = good.clone();
-    leaked.extend(vec![0; CLUSTER as usize]);
+    leaked.extend(vec![0; CLUSTER_LENGTH]);
     put(&mut leaked, refcounts + 2 * 8, &[0, 1]);
     assert_eq!(outcome(&open(leaked).unwrap(), "refcounts"), Outcome::Warning);
     let mut corrupt = good;
@@ -191,14 +191,14 @@ fn compressed(packed: &[u8]) -> Vec<u8> {
     let (_, l2, _) = places(&bytes);
     let sectors = packed.len().div_ceil(512) as u64 - 1;
     put(&mut bytes, l2, &(COMPRESSED | sectors << 54 | CLUSTER).to_be_bytes());
-    bytes[CLUSTER as usize..2 * CLUSTER as usize].fill(0);
-    put(&mut bytes, CLUSTER as usize, packed);
+    bytes[CLUSTER_LENGTH..2 * CLUSTER_LENGTH].fill(0);
+    put(&mut bytes, CLUSTER_LENGTH, packed);
     bytes
 }
 
 #[test]
 fn compressed_clusters_are_decompressed() {
-    let content = b"deflated".repeat(CLUSTER as usize / 8);
+    let content = b"deflated".repeat(CLUSTER_LENGTH / 8);
     let level = flate2::Compression::default();
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
     encoder.write_all(&content).unwrap();
@@ -208,7 +208,7 @@ fn compressed_clusters_are_decompressed() {
     assert_eq!(read(&image, 1003, 13), content[1003..1016]);
 
     let mut bytes = bytes;
-    bytes[CLUSTER as usize..][..64].fill(0xff);
+    bytes[CLUSTER_LENGTH..][..64].fill(0xff);
     let error = open(bytes).unwrap().read_at(&mut [0; 4], 0).unwrap_err();
     let error = crate::Error::io("read", std::path::Path::new("x"), error);
     assert_eq!(error.kind(), ErrorKind::InvalidData);
@@ -217,7 +217,7 @@ fn compressed_clusters_are_decompressed() {
 
 #[test]
 fn clusters_compressed_by_zstandard_are_decompressed() {
-    let content = b"standard".repeat(CLUSTER as usize / 8);
+    let content = b"standard".repeat(CLUSTER_LENGTH / 8);
     let mut bytes = compressed(&zstd::bulk::compress(&content, 3).unwrap());
     bytes[79] |= 8;
     bytes[104] = 1;

@@ -6,13 +6,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use super::header::Header;
-use super::{CLUSTER, CLUSTER_BITS, COPIED};
+use super::{CLUSTER, CLUSTER_BITS, CLUSTER_LENGTH, COPIED};
 use crate::rootfs::disk::DiskWriter;
 use crate::rootfs::disk::blocks::{Blocks, Layout};
 use crate::{Error, ErrorKind};
 
 /// How many entries an L2 table has.
-const L2_ENTRIES: usize = (CLUSTER / 8) as usize;
+const L2_ENTRIES: usize = CLUSTER_LENGTH / 8;
 /// How many refcounts of 16 bits are in a refcount block.
 const REFCOUNTS: u64 = CLUSTER / 2;
 /// The largest disk: QEMU reads L1 tables of at most 32 MiB.
@@ -162,7 +162,7 @@ impl Refcounts {
         for block in 0..self.blocks {
             let used = (total - block * REFCOUNTS).min(REFCOUNTS);
             let mut raw = 1u16.to_be_bytes().repeat(usize::try_from(used).unwrap_or(0));
-            raw.resize(CLUSTER as usize, 0);
+            raw.resize(CLUSTER_LENGTH, 0);
             out.write_all(&raw)?;
         }
         let table: Vec<_> = (0..self.blocks).map(|block| (self.first + block) * CLUSTER).collect();
@@ -173,7 +173,7 @@ impl Refcounts {
 /// Writes a table and fills its last cluster with zeros.
 fn write_table(out: &mut impl Write, entries: &[u64]) -> io::Result<()> {
     let mut raw: Vec<u8> = entries.iter().flat_map(|entry| entry.to_be_bytes()).collect();
-    raw.resize(raw.len().next_multiple_of(CLUSTER as usize), 0);
+    raw.resize(raw.len().next_multiple_of(CLUSTER_LENGTH), 0);
     out.write_all(&raw)
 }
 

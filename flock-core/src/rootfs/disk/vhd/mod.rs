@@ -72,7 +72,8 @@ pub use self::write::{DynamicVhd, FixedVhd};
 
 /// The length of a block of a dynamic disk, of which the size of every disk is
 /// a multiple.
-pub const BLOCK: u64 = 2 << 20;
+pub const BLOCK: u64 = BLOCK_LENGTH as u64;
+const BLOCK_LENGTH: u32 = 2 << 20;
 
 /// The largest disk ("Dynamic Hard Disk Image"), in bytes.
 pub const MAX_SIZE: u64 = 2040 << 30;

@@ -71,7 +71,7 @@ pub(in crate::rootfs::disk) fn open(source: Source, checks: &mut Vec<Check>) -> 
         Kind::Dynamic => Some(read_table(&source, &footer, end, checks)?),
         kind => return Err(refuse(kind)),
     };
-    let data_end = table.as_ref().map_or(footer.size, |table| table.end());
+    let data_end = table.as_ref().map_or(footer.size, Table::end);
     checks.push(check_trailing(data_end, end));
     let Footer { size, id, creator, .. } = footer;
     Ok(VhdReader { source, size, id, creator, table })
@@ -354,7 +354,7 @@ fn refuse(kind: Kind) -> Error {
     error.during("vhd.open")
 }
 
-fn damaged(what: String) -> Error {
+fn damaged(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidData, format!("a damaged VHD: {what}")).during("vhd.open")
 }
 

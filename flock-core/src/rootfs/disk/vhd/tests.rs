@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::slice::from_ref;
 
 use super::footer::{FOOTER, checksum};
 use super::{BLOCK, DynamicVhd, FixedVhd, MAX_SIZE, round_up};
@@ -69,9 +70,7 @@ fn only_what_was_announced_is_stored() {
     for index in [0, 2, 3] {
         assert_eq!(be32(&bytes, TABLE + 4 * index), u32::MAX);
     }
-    for (index, within, content) in
-        [(1, 100, &b"content"[..]), (4, (BLOCK - 4) as usize, &b"tail"[..])]
-    {
+    for (index, within, content) in [(1, 100, &b"content"[..]), (4, (2 << 20) - 4, &b"tail"[..])] {
         let data = place(&bytes, index) + 512;
         assert_eq!(data % 4096, 0);
         assert!(bytes[data - 512..data].iter().all(|byte| *byte == 0xff));
@@ -101,12 +100,12 @@ fn it_reads_as_it_was_written() {
 #[test]
 fn what_was_not_announced_is_refused() {
     let file = tempfile::tempfile().unwrap();
-    let disk = DynamicVhd::create(&file, 4 * BLOCK, &[0..1]).unwrap();
+    let disk = DynamicVhd::create(&file, 4 * BLOCK, from_ref(&(0..1))).unwrap();
     disk.write_at(b"shares the block", 4096).unwrap();
     let error = disk.write_at(b"elsewhere", 3 * BLOCK).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(disk.write_at(b"x", 4 * BLOCK).is_err());
-    for ranges in [&[5..9, 0..1][..], &[0..5 * BLOCK]] {
+    for ranges in [&[5..9, 0..1][..], from_ref(&(0..5 * BLOCK))] {
         assert!(DynamicVhd::create(&file, 4 * BLOCK, ranges).is_err());
     }
 }

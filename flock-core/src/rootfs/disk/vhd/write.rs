@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt as _;
 
 use super::footer::{FOOTER, Footer, Kind};
 use super::header::{HEADER, Header};
-use super::{BLOCK, check_size};
+use super::{BLOCK, BLOCK_LENGTH, check_size};
 use crate::rootfs::disk::blocks::{Blocks, Layout};
 use crate::rootfs::disk::{DiskId, DiskWriter, RawDisk};
 
 /// The length of a block's bitmap: a bit for each of its 4096 sectors.
-const BITMAP: u64 = 512;
+const BITMAP: u64 = BITMAP_LENGTH as u64;
+const BITMAP_LENGTH: usize = 512;
 /// What a block takes in the file, with its bitmap and what is left free so
 /// that the data of all blocks begins at page borders.
 const STRIDE: u64 = BLOCK + PAGE;
@@ -122,7 +123,7 @@ impl<'a> DynamicVhd<'a> {
         let header = Header {
             table: TABLE,
             entries: u32::try_from(size / BLOCK).unwrap_or(u32::MAX),
-            block: BLOCK as u32,
+            block: BLOCK_LENGTH,
             version: 0x0001_0000,
         };
         file.write_all_at(&header.encode(), FOOTER as u64)?;
@@ -162,7 +163,7 @@ impl<'a> DynamicVhd<'a> {
     fn write_bitmaps(&self) -> io::Result<()> {
         for slot in 0..self.blocks.stored() {
             let place = self.blocks.layout().place(slot) - BITMAP;
-            self.blocks.file().write_all_at(&[0xff; BITMAP as usize], place)?;
+            self.blocks.file().write_all_at(&[0xff; BITMAP_LENGTH], place)?;
         }
         Ok(())
     }

@@ -64,7 +64,9 @@ fn seal_gpt(bytes: &mut [u8], at: usize) {
     else {
         return;
     };
-    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
+    let number = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize
+    };
     let start = number(72).saturating_mul(512);
     let length = number(80).saturating_mul(number(84));
     if let Some(entries) = bytes.get(start..start.saturating_add(length)) {

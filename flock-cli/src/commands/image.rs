@@ -57,8 +57,7 @@ fn convert(session: &Session, command: &Convert) -> Result<Exit> {
     let format = format(command)?;
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
-    let options =
-        OutputOptions::default().with_overwrite(command.force).with_sync(!command.no_sync);
+    let options = OutputOptions::default().with_force(command.force).with_sync(!command.no_sync);
     let start = Instant::now();
     let (inner, input, output) = (ctx.clone(), command.file.clone(), command.output.clone());
     let work = interrupt::blocking(move || {

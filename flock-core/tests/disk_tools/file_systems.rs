@@ -13,7 +13,7 @@ const UUID: &str = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
 
 pub(crate) fn suite() -> Suite {
     Suite::new("mke2fs")
-        .needs(program("mke2fs", "mke2fs"))
+        .with_service(program("mke2fs", "mke2fs"))
         .test("kinds_labels_and_features", || async {
             kinds();
             Ok(())

@@ -17,8 +17,8 @@ const GUID: &str = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
 
 pub(crate) fn suite() -> Suite {
     Suite::new("fdisk")
-        .needs(program("fdisk", "sfdisk"))
-        .needs(program("fdisk", "sgdisk"))
+        .with_service(program("fdisk", "sfdisk"))
+        .with_service(program("fdisk", "sgdisk"))
         .test("they_accept_an_mbr", || async {
             mbr();
             Ok(())

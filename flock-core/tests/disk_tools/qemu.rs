@@ -12,7 +12,7 @@ use super::{GIB, MIB, Place, Writes, assert_same, corners, open, program, run, w
 pub(crate) fn suite() -> Suite {
     Suite::new("qemu")
         .with_time_limit(std::time::Duration::from_secs(300))
-        .needs(program("qemu", "qemu-img"))
+        .with_service(program("qemu", "qemu-img"))
         .test("sizes_are_what_flock_says", || async {
             sizes();
             Ok(())
@@ -161,7 +161,7 @@ fn written_into() {
 fn there_and_back() {
     let place = Place::new();
     let ctx = Context::new();
-    let options = OutputOptions::default().with_overwrite(true).with_sync(false);
+    let options = OutputOptions::default().with_force(true).with_sync(false);
     let size = 66 * MIB;
     let raw = write_raw(&place, "model", size, &corners(size));
     for (first, theirs) in FORMATS {

@@ -13,7 +13,7 @@ const FORMATS: [DiskFormat; 2] = [DiskFormat::VhdFixed, DiskFormat::VhdDynamic];
 
 pub(crate) fn suites() -> [Suite; 3] {
     [
-        Suite::new("vhdi").needs(program("vhdi", "vhdiinfo")).test(
+        Suite::new("vhdi").with_service(program("vhdi", "vhdiinfo")).test(
             "it_reads_the_headers",
             || async {
                 vhdi();
@@ -21,7 +21,7 @@ pub(crate) fn suites() -> [Suite; 3] {
             },
         ),
         Suite::new("vhd-util")
-            .needs(program("vhd-util", "vhd-util"))
+            .with_service(program("vhd-util", "vhd-util"))
             .test("it_finds_no_fault", || async {
                 vhd_util();
                 Ok(())
@@ -32,7 +32,7 @@ pub(crate) fn suites() -> [Suite; 3] {
             }),
         Suite::new("vbox")
             .with_time_limit(Duration::from_secs(300))
-            .needs(program("vbox", "VBoxManage"))
+            .with_service(program("vbox", "VBoxManage"))
             .test("it_reads_the_same_disk", || async {
                 vbox();
                 Ok(())

@@ -57,7 +57,7 @@ fn every_format_converts_to_every_other() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::new();
     let first = raw(dir.path(), 8 * MIB);
-    let options = OutputOptions::default().with_overwrite(true).with_sync(false);
+    let options = OutputOptions::default().with_force(true).with_sync(false);
     let all = [DiskFormat::VhdFixed, DiskFormat::VhdDynamic, DiskFormat::Qcow2, DiskFormat::Raw];
     let mut path = first.clone();
     for format in all {
@@ -131,10 +131,10 @@ fn what_is_there_stays_unless_it_may_go() {
     let error = convert(&image, DiskFormat::Qcow2, &output, &options, &ctx).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read(&output).unwrap(), b"mine");
-    convert(&image, DiskFormat::Qcow2, &output, &options.with_overwrite(true), &ctx).unwrap();
+    convert(&image, DiskFormat::Qcow2, &output, &options.with_force(true), &ctx).unwrap();
     // Over itself: the old one is read until the new one is complete.
     let image = DiskImage::open(&output, &ctx).unwrap();
-    let options = OutputOptions::default().with_overwrite(true);
+    let options = OutputOptions::default().with_force(true);
     convert(&image, DiskFormat::Raw, &output, &options, &ctx).unwrap();
     let image = DiskImage::open(&output, &ctx).unwrap();
     let mut bytes = [0; 7];

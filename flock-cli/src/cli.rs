@@ -120,6 +120,9 @@ pub(crate) enum Command {
     /// Show and tidy up what was downloaded and unpacked.
     #[command(subcommand)]
     Cache(Cache),
+    /// Look at disk images, and convert them.
+    #[command(subcommand)]
+    Image(Image),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
@@ -252,6 +255,60 @@ pub(crate) struct Prune {
     /// Show what would be removed, and remove nothing.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+/// What to do with disk images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Show what is in a disk image, and check it.
+    Inspect {
+        /// The image: raw, VHD or qcow2, also compressed.
+        file: PathBuf,
+    },
+    /// Write a disk image in another format.
+    Convert(Convert),
+}
+
+/// What to convert and how.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// The image: raw, VHD or qcow2.
+    pub(crate) file: PathBuf,
+    /// File to write.
+    pub(crate) output: PathBuf,
+    /// Format to write, instead of what OUTPUT ends in.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ImageFormat>,
+    /// Which kind of VHD to write.
+    #[arg(long, value_name = "KIND", default_value = "dynamic")]
+    pub(crate) vhd: VhdKind,
+    /// Replace a file that is there.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Do not wait until the image is on the disk: after a loss of power it
+    /// may be incomplete.
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+}
+
+/// The formats of disk images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// The disk byte for byte.
+    Raw,
+    /// Virtual Hard Disk, for XenServer, Hyper-V and CloudStack.
+    Vhd,
+    /// QEMU's format.
+    Qcow2,
+}
+
+/// The kinds of VHD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VhdKind {
+    /// As large as the disk.
+    Fixed,
+    /// As large as what is on the disk.
+    Dynamic,
 }
 
 /// What to do with the settings.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Session, app};
 use crate::cli::Build;
 use crate::exit::Exit;
-use crate::output::{Result, columns};
+use crate::output::{Result, columns, size};
 use crate::{interrupt, progress};
 
 /// What `flock build --json` prints.
@@ -226,23 +226,6 @@ fn next(session: &Session, output: &Path) {
     session.printer.note(&format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"));
 }
 
-/// A number of bytes for a person, in powers of 1024.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut scaled = bytes;
-    let mut rest = 0;
-    while scaled >= 1024 && unit + 1 < UNITS.len() {
-        rest = scaled % 1024;
-        scaled /= 1024;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} bytes"),
-        _ => format!("{scaled}.{} {}", rest * 10 / 1024, UNITS[unit]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,18 +244,5 @@ mod tests {
         let json = serde_json::to_string_pretty(&document).unwrap();
         let docs = include_str!("../../../docs/json.md");
         assert!(docs.contains(&format!("```json\n{json}\n```")), "docs/json.md lacks:\n{json}");
-    }
-
-    #[test]
-    fn sizes_are_readable() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (1023, "1023 bytes"),
-            (1024, "1.0 KiB"),
-            (1_600_000, "1.5 MiB"),
-            (u64::MAX, "16777215.9 TiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -5,9 +5,13 @@
 //! zeros. How the disk lies in a file is the writer's own matter: [`RawDisk`]
 //! is the disk byte for byte. [`Partition`] is a part of another disk.
 
+mod seek;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+
+pub use self::seek::SeekDisk;
 
 /// How much is copied at a time where the kernel cannot copy by itself.
 const CHUNK: usize = 1 << 20;

@@ -18,6 +18,7 @@ pub mod checksum;
 pub mod compress;
 pub mod decompress;
 pub mod disk;
+pub mod ext4;
 pub mod output;
 pub mod source;
 

@@ -38,6 +38,7 @@ mod inspect;
 pub mod partition_table;
 pub mod qcow2;
 mod reader;
+mod seek;
 #[cfg(test)]
 mod tests;
 pub mod vhd;
@@ -51,4 +52,5 @@ pub use self::id::DiskId;
 pub use self::image::DiskImage;
 pub use self::inspect::{BlockUse, Inspection, PartitionReport, TableReport, inspect};
 pub use self::reader::DiskReader;
+pub use self::seek::SeekDisk;
 pub use self::writer::{DiskWriter, Partition, RawDisk};

@@ -3,6 +3,7 @@
 mod apply;
 mod iterate;
 mod nodes;
+mod reader;
 mod walk;
 
 use std::ffi::OsStr;
@@ -15,7 +16,9 @@ use globset::GlobSetBuilder;
 use self::apply::Role;
 pub(crate) use self::iterate::Step;
 pub use self::iterate::{Entries, Summary};
-use self::nodes::{Given, NodeId, Nodes};
+pub(crate) use self::nodes::NodeId;
+use self::nodes::{Given, Nodes};
+pub(crate) use self::reader::{NodeReader, Outline};
 use self::walk::Links;
 use super::entry::Entry;
 use super::exclude;
@@ -392,7 +395,7 @@ impl Tree {
         Ok(names.map(|node| self.nodes.name(node).to_vec()).collect())
     }
 
-    fn find(&self, path: &str) -> Result<Option<NodeId>> {
+    pub(crate) fn find(&self, path: &str) -> Result<Option<NodeId>> {
         let walk = self.walk(NodeId::ROOT, path.as_bytes(), Links::Follow).map_err(|lost| {
             Error::new(ErrorKind::InvalidConfig, format!("cannot follow '{path}': {lost}"))
         })?;
@@ -400,7 +403,7 @@ impl Tree {
     }
 
     /// The time of what flock makes itself.
-    fn made_time(&self) -> i64 {
+    pub(crate) fn made_time(&self) -> i64 {
         self.epoch.unwrap_or(self.newest)
     }
 

@@ -180,6 +180,12 @@ impl Nodes {
         }
     }
 
+    /// What stands in the node, in the order in which the names came.
+    pub(crate) fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let first = self.living(self.nodes[node.index()].first_child);
+        std::iter::successors(first, |child| self.living(self.nodes[child.index()].next_sibling))
+    }
+
     /// Whether anything stands under the node.
     pub(crate) fn has_children(&self, node: NodeId) -> bool {
         self.living(self.nodes[node.index()].first_child).is_some()
@@ -230,12 +236,6 @@ impl Nodes {
         }
         parts.reverse();
         parts.join(&b'/')
-    }
-
-    /// What stands directly under a node, in order.
-    pub(crate) fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
-        let first = self.living(self.nodes[node.index()].first_child);
-        std::iter::successors(first, |child| self.living(self.nodes[child.index()].next_sibling))
     }
 
     /// The next node: a directory is followed by everything in it, siblings

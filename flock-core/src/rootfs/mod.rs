@@ -23,6 +23,7 @@ pub mod output;
 pub mod source;
 
 mod directory;
+mod disk_sink;
 mod entry;
 pub(crate) mod exclude;
 mod index;
@@ -33,6 +34,7 @@ mod tar;
 mod tar_sink;
 mod tree;
 
+pub use disk_sink::{Bootloader, DiskLayout, DiskOptions, DiskSink};
 pub use entry::{
     Content, ContentReader, Entry, EntryKind, Extent, ExtentSource, Metadata, Mtime, Xattr,
 };

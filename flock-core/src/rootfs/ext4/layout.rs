@@ -96,7 +96,7 @@ impl<'t> Ext4Layout<'t> {
 
     /// Sets what the disk is called in messages.
     #[must_use]
-    pub fn named(mut self, path: &Path) -> Self {
+    pub fn with_name(mut self, path: &Path) -> Self {
         self.name = path.display().to_string();
         self
     }

@@ -49,7 +49,7 @@ impl<W: Write + Seek + Send> Ext4Sink<W> {
 
     /// Sets what the output is called in messages.
     #[must_use]
-    pub fn named(mut self, path: &Path) -> Self {
+    pub fn with_name(mut self, path: &Path) -> Self {
         self.name = path.display().to_string();
         self
     }
@@ -64,7 +64,7 @@ impl<W: Write + Seek + Send> Sink for Ext4Sink<W> {
     /// # Errors
     /// Those of [`Ext4Layout::plan`] and [`Ext4Layout::write`].
     fn write(&mut self, tree: &Tree, ctx: &Context) -> Result<Written> {
-        let layout = Ext4Layout::plan(tree, &self.options, ctx)?.named(Path::new(&self.name));
+        let layout = Ext4Layout::plan(tree, &self.options, ctx)?.with_name(Path::new(&self.name));
         let failed = |error| Error::io("write", Path::new(&self.name), error);
         let disk = SeekDisk::create(&mut self.out, layout.size()).map_err(failed)?;
         let written = layout.write(&disk, ctx)?;

@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use flock_core::app::{CONFIG_FILE, Location, RepositoryType};
+use flock_core::image_builder::ApplianceFormat;
 use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
@@ -186,11 +187,12 @@ pub(crate) struct Create {
 pub(crate) struct Build {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
-    /// What to build: lxc is a root file system as a tar archive.
+    /// What to build: lxc is a root file system as a tar archive, the others
+    /// are disks that a machine starts from.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
-    /// File to write, instead of APP/APP.tar with .gz or .zst behind; `-` is
-    /// standard output.
+    /// File to write, instead of APP/APP.tar (.vhd, .raw, .qcow2) with .gz or
+    /// .zst behind; `-` is standard output, for a tar archive.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// none, gzip or zstd, with a level as in gzip:9, instead of what the
@@ -216,6 +218,23 @@ pub(crate) struct Build {
 pub(crate) enum BuildType {
     /// A root file system as a tar archive.
     Lxc,
+    /// A disk in Microsoft's Virtual Hard Disk format.
+    Vhd,
+    /// A disk, byte for byte.
+    Raw,
+    /// A disk in QEMU's format.
+    Qcow2,
+}
+
+impl From<BuildType> for ApplianceFormat {
+    fn from(kind: BuildType) -> Self {
+        match kind {
+            BuildType::Lxc => Self::Tar,
+            BuildType::Vhd => Self::Vhd,
+            BuildType::Raw => Self::Raw,
+            BuildType::Qcow2 => Self::Qcow2,
+        }
+    }
 }
 
 /// How an application is kept.

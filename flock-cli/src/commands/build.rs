@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flock_core::appliance::{self, BuildRequest, Built};
+use flock_core::image_builder::ApplianceFormat;
+use flock_core::rootfs::compress::Format;
 use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
 
@@ -52,7 +54,8 @@ const STDOUT: &str = "-";
 
 pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
     let app = app::open(&command.app)?;
-    let mut request = BuildRequest::from_app(&app, &session.settings)?;
+    let mut request =
+        BuildRequest::from_app(&app, &session.settings)?.with_format(command.kind.into());
     if let Some(compression) = command.compression {
         request = request.with_compression(compression);
     }
@@ -74,7 +77,10 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
 
 /// Shows the plan where there is one: also for an output that is there.
 fn dry_run(session: &Session, request: &BuildRequest, streams: bool) -> Result<Exit> {
-    let checked = if streams { request.check_inputs() } else { request.check() };
+    let checked = match streams {
+        true => request.check_inputs().and_then(|()| request.check_streams()),
+        false => request.check(),
+    };
     let exists = match &checked {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => true,
         Err(error) => return Err(advise(error.clone(), request).into()),
@@ -94,7 +100,7 @@ fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exi
     let took = start.elapsed();
     let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
-    next(session, &built.output);
+    next(session, &built);
     Ok(Exit::Done)
 }
 
@@ -183,6 +189,12 @@ fn describe(request: &BuildRequest, exists: bool) -> String {
         let count = host + request.inject.contents().count();
         rows.push(("put in", format!("{count} files")));
     }
+    if request.format != ApplianceFormat::Tar {
+        let disk = &request.disk;
+        rows.push(("disk", format!("{}, layout {}", request.format, disk.layout)));
+        rows.push(("  boot loader", disk.bootloader.to_string()));
+        rows.extend(disk.size.map(|bytes| ("  size", size(bytes))));
+    }
     rows.push(("compression", request.compression.to_string()));
     let there = match (exists, request.force) {
         (false, _) => "",
@@ -216,14 +228,33 @@ fn done(built: &Built, took: Duration) -> String {
 }
 
 /// What to do with it now.
-fn next(session: &Session, output: &Path) {
+fn next(session: &Session, built: &Built) {
     // With -C the shell is somewhere else than flock.
-    let absolute = std::path::absolute(output).ok().filter(|_| session.moved);
-    let output = absolute.unwrap_or_else(|| PathBuf::from(output));
+    let absolute = std::path::absolute(&built.output).ok().filter(|_| session.moved);
+    let output = absolute.unwrap_or_else(|| built.output.clone());
     let output = output.display();
+    let lines = match (built.format, built.compression) {
+        (ApplianceFormat::Tar, _) => vec![
+            format!("  list it:            tar tvf {output}"),
+            format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"),
+        ],
+        (_, Format::None) => vec![
+            format!("  look into it: flock image inspect {output}"),
+            format!("  start it:     {}", qemu(built.format, &output.to_string())),
+        ],
+        _ => vec![format!("  look into it: flock image inspect {output}")],
+    };
     session.printer.note("Next:");
-    session.printer.note(&format!("  list it:            tar tvf {output}"));
-    session.printer.note(&format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"));
+    lines.iter().for_each(|line| session.printer.note(line));
+}
+
+/// How QEMU starts the disk, with its console in the terminal.
+fn qemu(format: ApplianceFormat, output: &str) -> String {
+    let format = if format == ApplianceFormat::Vhd { "vpc".to_owned() } else { format.to_string() };
+    format!(
+        "qemu-system-x86_64 -accel kvm -m 1G -nographic -snapshot \\\n      \
+         -drive file={output},format={format},if=virtio"
+    )
 }
 
 #[cfg(test)]

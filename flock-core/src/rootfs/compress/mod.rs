@@ -93,7 +93,7 @@ impl Format {
         let extension = path.extension().map(|extension| extension.to_string_lossy());
         let extension = extension.unwrap_or_default().to_ascii_lowercase();
         match extension.as_str() {
-            "tar" => Ok(Some(Self::None)),
+            "tar" | "vhd" | "raw" | "img" | "qcow2" => Ok(Some(Self::None)),
             "gz" | "tgz" | "taz" => Ok(Some(Self::GZIP)),
             "zst" | "tzst" => Ok(Some(Self::ZSTD)),
             "xz" | "txz" | "lzma" | "tlz" | "bz2" | "tbz" | "tbz2" | "tz2" | "lz" | "lz4"

@@ -134,7 +134,7 @@ pub(super) fn writing_stops() {
     let tree = tree_in_file(everything());
     let ctx = Context::new();
     let options = small().with_size(100 << 20);
-    let layout = Ext4Layout::plan(&tree, &options, &ctx).unwrap().named(Path::new("x.img"));
+    let layout = Ext4Layout::plan(&tree, &options, &ctx).unwrap().with_name(Path::new("x.img"));
     let error = layout.write(&Full(100 << 20), &ctx).unwrap_err();
     assert_eq!(
         (error.kind(), error.context_value("path")),

@@ -298,9 +298,9 @@ pub(crate) struct Convert {
     /// Format to write, instead of what OUTPUT ends in.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ImageFormat>,
-    /// Which kind of VHD to write.
-    #[arg(long, value_name = "KIND", default_value = "dynamic")]
-    pub(crate) vhd: VhdKind,
+    /// How a VHD is stored.
+    #[arg(long, value_name = "HOW", default_value = "dynamic")]
+    pub(crate) subformat: Subformat,
     /// Replace a file that is there.
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -321,9 +321,9 @@ pub(crate) enum ImageFormat {
     Qcow2,
 }
 
-/// The kinds of VHD.
+/// How a VHD is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VhdKind {
+pub(crate) enum Subformat {
     /// As large as the disk.
     Fixed,
     /// As large as what is on the disk.

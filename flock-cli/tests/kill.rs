@@ -55,7 +55,8 @@ impl Way {
         fresh_cache: bool,
     ) -> Outcome<Self> {
         let app = place.app(base, application)?;
-        let output = place.path("out").join("appliance.tar");
+        let extension = if compression == "none" { "tar" } else { "tar.zst" };
+        let output = place.path("out").join(format!("appliance.{extension}"));
         let started = Instant::now();
         run(&mut place.build(&app, &output, compression))?;
         let takes = started.elapsed();
@@ -98,7 +99,11 @@ impl Way {
     /// The next build succeeds, and nothing lies around after it.
     fn check_clean(&self, place: &Place) -> Outcome {
         run(&mut place.build(&self.app, &self.output, self.compression))?;
-        expect_eq(listing(&place.path("out"))?, vec![PathBuf::from("appliance.tar")], "left over")?;
+        expect_eq(
+            listing(&place.path("out"))?,
+            vec![PathBuf::from(self.output.file_name().unwrap_or_default())],
+            "left over",
+        )?;
         self.check_whole()
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use flock_core::appliance::{self, BuildRequest, Built};
 use flock_core::image_builder::ApplianceFormat;
 use flock_core::rootfs::compress::Format;
+use flock_core::rootfs::{Bootloader, DiskLayout};
 use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
 
@@ -100,7 +101,7 @@ fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exi
     let took = start.elapsed();
     let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
-    next(session, &built);
+    next(session, request, &built);
     Ok(Exit::Done)
 }
 
@@ -228,17 +229,17 @@ fn done(built: &Built, took: Duration) -> String {
 }
 
 /// What to do with it now.
-fn next(session: &Session, built: &Built) {
+fn next(session: &Session, request: &BuildRequest, built: &Built) {
     // With -C the shell is somewhere else than flock.
     let absolute = std::path::absolute(&built.output).ok().filter(|_| session.moved);
     let output = absolute.unwrap_or_else(|| built.output.clone());
     let output = output.display();
-    let lines = match (built.format, built.compression) {
-        (ApplianceFormat::Tar, _) => vec![
+    let lines = match built.format {
+        ApplianceFormat::Tar => vec![
             format!("  list it:            tar tvf {output}"),
             format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"),
         ],
-        (_, Format::None) => vec![
+        _ if boots(request) => vec![
             format!("  look into it: flock image inspect {output}"),
             format!("  start it:     {}", qemu(built.format, &output.to_string())),
         ],
@@ -246,6 +247,13 @@ fn next(session: &Session, built: &Built) {
     };
     session.printer.note("Next:");
     lines.iter().for_each(|line| session.printer.note(line));
+}
+
+/// Whether the disk starts as it lies there.
+fn boots(request: &BuildRequest) -> bool {
+    request.compression == Format::None
+        && request.disk.bootloader != Bootloader::None
+        && request.disk.layout != DiskLayout::Bare
 }
 
 /// How QEMU starts the disk, with its console in the terminal.

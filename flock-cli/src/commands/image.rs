@@ -12,7 +12,7 @@ use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
 
 use super::Session;
-use crate::cli::{Convert, Image, ImageFormat, VhdKind};
+use crate::cli::{Convert, Image, ImageFormat, Subformat};
 use crate::exit::Exit;
 use crate::output::{Result, Style, columns, size};
 use crate::{interrupt, progress};
@@ -80,11 +80,11 @@ fn format(command: &Convert) -> Result<DiskFormat, Error> {
         Some("raw" | "img") => Some(ImageFormat::Raw),
         _ => None,
     };
-    match (command.format.or(named), command.vhd) {
+    match (command.format.or(named), command.subformat) {
         (Some(ImageFormat::Raw), _) => Ok(DiskFormat::Raw),
         (Some(ImageFormat::Qcow2), _) => Ok(DiskFormat::Qcow2),
-        (Some(ImageFormat::Vhd), VhdKind::Fixed) => Ok(DiskFormat::VhdFixed),
-        (Some(ImageFormat::Vhd), VhdKind::Dynamic) => Ok(DiskFormat::VhdDynamic),
+        (Some(ImageFormat::Vhd), Subformat::Fixed) => Ok(DiskFormat::VhdFixed),
+        (Some(ImageFormat::Vhd), Subformat::Dynamic) => Ok(DiskFormat::VhdDynamic),
         (None, _) => {
             let message =
                 format!("'{}' does not say which format is wanted", command.output.display());

@@ -70,7 +70,7 @@ fn the_format_is_asked_for_or_named() {
     for (args, format) in [
         (&["one.qcow2"][..], "qcow2"),
         (&["two.IMG"], "raw"),
-        (&["three.vhd", "--vhd", "fixed"], "vhd-fixed"),
+        (&["three.vhd", "--subformat", "fixed"], "vhd-fixed"),
         (&["four", "--format", "vhd"], "vhd-dynamic"),
     ] {
         let args = [&["image", "convert", "disk.img", "--json"], args].concat();

@@ -134,7 +134,7 @@ fn write_apps(places: &Places) -> Result<()> {
         let config =
             fs::read_to_string(places.app_directory(&places.inputs.base).join("config.yaml"))?;
         let disk = format!(
-            "  disk:\n    size: {DISK_SIZE}\n    layout: bare\n    subformat: {subformat}\n"
+            "  disk:\n    size: {DISK_SIZE}\n    layout: bare\n    bootloader: none\n    subformat: {subformat}\n"
         );
         fs::write(directory.join("config.yaml"), config + &disk)?;
     }

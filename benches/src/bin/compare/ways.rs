@@ -163,8 +163,8 @@ fn plain(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("original", "the original's way (Python: unpack, copytree, pack)")
             .original(base, app, "")
-            .done(3),
-        way("tar", "GNU tar: unpack, replace, pack").unpack_and_pack(base, app, None).done(3),
+            .done(2),
+        way("tar", "GNU tar: unpack, replace, pack").unpack_and_pack(base, app, None).done(2),
     ]
 }
 
@@ -180,10 +180,10 @@ fn gzip(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("bsdtar-gzip", "bsdtar `@archive` into `gzip -6`")
             .bsdtar_into(base, app_placed, &["gzip", "-6"])
-            .done(2),
+            .done(1),
         way("tar-pigz", "GNU tar: unpack, replace, pack into `pigz -6`")
             .unpack_and_pack(base, app, Some(&["pigz", "-6", "-p", &threads]))
-            .done(2),
+            .done(1),
         way("original-gz", "the original's way (Python, `w:gz`)").original(base, app, "gz").done(1),
     ]
 }
@@ -202,7 +202,7 @@ fn zstd(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("tar-zstd", "GNU tar: unpack, replace, pack into `zstd -3 -T0`")
             .unpack_and_pack(base, app, Some(&["zstd", "-q", "-3", "-T0", "-c"]))
-            .done(2),
+            .done(1),
     ]
 }
 

@@ -29,7 +29,7 @@ struct Serial {
 impl Serial {
     /// The first serial line of the consoles.
     fn of(options: &BootOptions) -> Option<Self> {
-        options.consoles().iter().find_map(|console| {
+        options.consoles_or_usual().iter().find_map(|console| {
             let (name, mode) = console.split_once(',').unwrap_or((console, ""));
             let unit = name.strip_prefix("ttyS")?.parse().ok().filter(|unit| *unit < 4)?;
             let digits: String = mode.chars().take_while(char::is_ascii_digit).collect();

@@ -124,7 +124,7 @@ impl BootOptions {
     }
 
     /// The consoles, or the layout's own.
-    pub(super) fn consoles(&self) -> Vec<String> {
+    pub(super) fn consoles_or_usual(&self) -> Vec<String> {
         let usual: &[&str] =
             if self.layout.is_bare() { &["hvc0"] } else { &["tty0", "ttyS0,115200n8"] };
         let usual = || usual.iter().map(|console| (*console).to_owned()).collect();
@@ -133,7 +133,8 @@ impl BootOptions {
 
     /// Consoles and further arguments.
     pub(super) fn kernel_arguments(&self) -> Vec<String> {
-        let consoles = self.consoles().into_iter().map(|console| format!("console={console}"));
+        let consoles =
+            self.consoles_or_usual().into_iter().map(|console| format!("console={console}"));
         consoles.chain(self.arguments.iter().cloned()).collect()
     }
 

@@ -70,15 +70,16 @@ impl Geometry {
     pub(super) fn written(&self, size: u64, core: u64, used: &[Range<u64>]) -> Vec<Range<u64>> {
         let start = self.root_start();
         let root = used.iter().map(|range| start + range.start..start + range.end);
-        let mut ranges = match self.layout {
-            DiskLayout::Bare => Vec::new(),
-            DiskLayout::Mbr => vec![0..SECTOR + core],
-            // The entries end at byte 17,408: UEFI 2.10, section 5.3.1.
-            DiskLayout::Gpt if core == 0 => vec![0..SECTOR + Gpt::BACKUP],
+        let mut ranges = Vec::new();
+        match self.layout {
+            DiskLayout::Bare => {}
+            DiskLayout::Mbr => ranges.push(0..SECTOR + core),
             DiskLayout::Gpt => {
-                vec![0..SECTOR + Gpt::BACKUP, BIOS_BOOT.start..BIOS_BOOT.start + core]
+                // The entries end at byte 17,408: UEFI 2.10, section 5.3.1.
+                ranges.push(0..SECTOR + Gpt::BACKUP);
+                ranges.extend((core > 0).then(|| BIOS_BOOT.start..BIOS_BOOT.start + core));
             }
-        };
+        }
         ranges.extend(root);
         if self.layout == DiskLayout::Gpt {
             ranges.push(size - Gpt::BACKUP..size);

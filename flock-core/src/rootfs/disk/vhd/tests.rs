@@ -285,3 +285,37 @@ fn sectors_whose_bit_is_not_set_are_zeros() {
     assert_eq!(read(&image, BLOCK + 512 * 11 - 1, 2), [7, 0]);
     assert_eq!(read(&image, BLOCK + 512 * 16, 3), [0, 0, 0].map(|_: u8| 0));
 }
+
+/// By the kernel where pages lie alike, by reading elsewhere, and from several
+/// threads at once.
+#[test]
+fn copies_cross_blocks_from_several_threads() {
+    let source = tempfile::tempfile().unwrap();
+    let content: Vec<u8> = (0..3 * BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    source.write_all_at(&content, 0).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let disk = DynamicVhd::create(&file, 16 * BLOCK, from_ref(&(0..12 * BLOCK))).unwrap();
+    // Where in the source, how much, and where on the disk.
+    let copies = [
+        (4096, 2 * BLOCK + 5000, BLOCK / 2),
+        (17, 2 * BLOCK + 77, 4 * BLOCK - 1000),
+        (0, 3 * BLOCK, 7 * BLOCK),
+    ];
+    std::thread::scope(|scope| {
+        for (from, length, to) in copies {
+            let (disk, source) = (&disk, &source);
+            scope.spawn(move || disk.copy_at(source, from, length, to).unwrap());
+        }
+    });
+    let error = disk.copy_at(&source, 3 * BLOCK - 4096, 8192, 0).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    assert!(disk.copy_at(&source, 0, BLOCK, 12 * BLOCK).is_err());
+    disk.finish(ID, 0).unwrap();
+    let image = open(bytes_of(&file)).unwrap();
+    image.verify().unwrap();
+    for (from, length, to) in copies {
+        let (from, length) = (usize::try_from(from).unwrap(), usize::try_from(length).unwrap());
+        assert!(read(&image, to, length) == content[from..from + length], "{to}");
+        assert_eq!(read(&image, to + length as u64, 3), [0; 3]);
+    }
+}

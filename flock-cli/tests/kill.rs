@@ -68,7 +68,11 @@ impl Way {
     /// Kills one build at a moment of `random`; tells whether it was running.
     fn kill_once(&self, place: &Place, random: &mut Noise) -> Outcome<bool> {
         if self.fresh_cache {
-            fs::remove_dir_all(place.path("home/cache")).doing("empty the cache")?;
+            match fs::remove_dir_all(place.path("home/cache")) {
+                // The last one was killed before it had one.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                emptied => emptied.doing("empty the cache")?,
+            }
         }
         let mut child = place
             .build(&self.app, &self.output, self.compression)

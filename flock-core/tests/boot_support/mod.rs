@@ -53,16 +53,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A machine with a BIOS, that disk, and a serial line; by KVM where it
-    /// works, else emulated.
-    pub(crate) fn start(disk: &Path) -> Result<Self, Failed> {
+    /// A machine with a BIOS, that disk in the format that QEMU calls so, and
+    /// a serial line; by KVM where it works, else emulated.
+    pub(crate) fn start(disk: &Path, format: &str) -> Result<Self, Failed> {
         let accelerator = if kvm_works()? { ["-accel", "kvm"] } else { ["-accel", "tcg"] };
         let mut child = Command::new("qemu-system-x86_64")
             .args(accelerator)
             .args(["-machine", "pc", "-cpu", PROCESSOR, "-m", "512", "-smp", "1"])
             .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
             .args(["-nic", "none", "-no-reboot", "-drive"])
-            .arg(format!("file={},format=raw,if=virtio,cache=unsafe", disk.display()))
+            .arg(format!("file={},format={format},if=virtio,cache=unsafe", disk.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -83,8 +83,9 @@ impl Format {
     }
 
     /// What the name of a file says of its compression, with the default
-    /// level: `.gz` and `.tgz`, `.zst` and `.tzst`, `.tar` for none. `None` if
-    /// it says nothing.
+    /// level: `.gz` and `.tgz`, `.zst` and `.tzst`; none for `.tar` and the
+    /// names of disks, `.vhd`, `.raw`, `.img` and `.qcow2`. `None` if it says
+    /// nothing.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for a name of a compression that is only
@@ -221,7 +222,9 @@ mod tests {
             ("a", None),
             (".tar", None),
             ("a.gz/b", None),
-            ("a.img", None),
+            ("a.img", Some(Format::None)),
+            ("a.vhd.gz", Some(Format::GZIP)),
+            ("a.iso", None),
         ] {
             assert_eq!(says(name).unwrap(), format, "{name}");
         }

@@ -122,8 +122,8 @@ fn install(layout: DiskLayout, format: DiskFormat, image: &Path) -> Result<Strin
     sink.prepare(&mut tree, &ctx)?;
     sink.write(&tree, &ctx)?;
     let kernels = tree.list("/boot")?.into_iter().filter_map(|name| String::from_utf8(name).ok());
-    let version = kernels.filter_map(|name| Some(name.strip_prefix("vmlinuz-")?.to_owned()));
-    version.last().ok_or_else(|| "no kernel in /boot".into())
+    let mut versions = kernels.filter_map(|name| Some(name.strip_prefix("vmlinuz-")?.to_owned()));
+    versions.next().ok_or_else(|| "no kernel in /boot".into())
 }
 
 /// The machine runs what it was to run, from where.

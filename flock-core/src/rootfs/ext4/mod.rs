@@ -28,7 +28,7 @@
 //!     let failed = |error| Error::io("create", output, error);
 //!     let file = File::create(output).map_err(failed)?;
 //!     let disk = RawDisk::create(&file, layout.size()).map_err(failed)?;
-//!     layout.named(output).write(&disk, &ctx)?;
+//!     layout.with_name(output).write(&disk, &ctx)?;
 //!     Ok(())
 //! }
 //! ```

@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use flock_core::app::{CONFIG_FILE, Location, RepositoryType};
+use flock_core::image_builder::ApplianceFormat;
 use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
@@ -120,6 +121,9 @@ pub(crate) enum Command {
     /// Show and tidy up what was downloaded and unpacked.
     #[command(subcommand)]
     Cache(Cache),
+    /// Look at disk images, and convert them.
+    #[command(subcommand)]
+    Image(Image),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
@@ -183,11 +187,12 @@ pub(crate) struct Create {
 pub(crate) struct Build {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
-    /// What to build: lxc is a root file system as a tar archive.
+    /// What to build: lxc is a root file system as a tar archive, the others
+    /// are disks that a machine starts from.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
-    /// File to write, instead of APP/APP.tar with .gz or .zst behind; `-` is
-    /// standard output.
+    /// File to write, instead of APP/APP.tar (.vhd, .raw, .qcow2) with .gz or
+    /// .zst behind; `-` is standard output, for a tar archive.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// none, gzip or zstd, with a level as in gzip:9, instead of what the
@@ -213,6 +218,23 @@ pub(crate) struct Build {
 pub(crate) enum BuildType {
     /// A root file system as a tar archive.
     Lxc,
+    /// A disk in Microsoft's Virtual Hard Disk format.
+    Vhd,
+    /// A disk, byte for byte.
+    Raw,
+    /// A disk in QEMU's format.
+    Qcow2,
+}
+
+impl From<BuildType> for ApplianceFormat {
+    fn from(kind: BuildType) -> Self {
+        match kind {
+            BuildType::Lxc => Self::Tar,
+            BuildType::Vhd => Self::Vhd,
+            BuildType::Raw => Self::Raw,
+            BuildType::Qcow2 => Self::Qcow2,
+        }
+    }
 }
 
 /// How an application is kept.
@@ -252,6 +274,60 @@ pub(crate) struct Prune {
     /// Show what would be removed, and remove nothing.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+}
+
+/// What to do with disk images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Show what is in a disk image, and check it.
+    Inspect {
+        /// The image: raw, VHD or qcow2, also compressed.
+        file: PathBuf,
+    },
+    /// Write a disk image in another format.
+    Convert(Convert),
+}
+
+/// What to convert and how.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// The image: raw, VHD or qcow2.
+    pub(crate) file: PathBuf,
+    /// File to write.
+    pub(crate) output: PathBuf,
+    /// Format to write, instead of what OUTPUT ends in.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ImageFormat>,
+    /// How a VHD is stored.
+    #[arg(long, value_name = "HOW", default_value = "dynamic")]
+    pub(crate) subformat: Subformat,
+    /// Replace a file that is there.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Do not wait until the image is on the disk: after a loss of power it
+    /// may be incomplete.
+    #[arg(long)]
+    pub(crate) no_sync: bool,
+}
+
+/// The formats of disk images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// The disk byte for byte.
+    Raw,
+    /// Virtual Hard Disk, for XenServer, Hyper-V and CloudStack.
+    Vhd,
+    /// QEMU's format.
+    Qcow2,
+}
+
+/// How a VHD is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subformat {
+    /// As large as the disk.
+    Fixed,
+    /// As large as what is on the disk.
+    Dynamic,
 }
 
 /// What to do with the settings.

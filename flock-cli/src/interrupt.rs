@@ -29,6 +29,15 @@ pub(crate) fn run<T>(ctx: &Context, work: impl Future<Output = Result<T>>) -> Re
     })
 }
 
+/// Runs work that blocks where it keeps nothing else from running.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
+        Err(Error::new(ErrorKind::Unexpected, "the work panicked").caused_by(source))
+    })
+}
+
 async fn watch(ctx: Context, mut signals: Vec<Signal>) {
     wait(&mut signals).await;
     ctx.cancel();
@@ -38,7 +47,7 @@ async fn watch(ctx: Context, mut signals: Vec<Signal>) {
     );
     wait(&mut signals).await;
     to_stderr(
-        "ended; the next build removes what is left
+        "ended; the next run removes what is left
 ",
     );
     leave();

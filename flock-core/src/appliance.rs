@@ -58,7 +58,9 @@
 
 mod build;
 mod check;
+mod disk;
 mod inject;
+mod naming;
 mod paths;
 mod sources;
 
@@ -69,8 +71,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::app::{App, ApplicationConfig, InjectConfig, InjectedContent};
+use crate::app::{App, ApplicationConfig, DiskConfig, InjectConfig, InjectedContent};
 use crate::cache::Cache;
+use crate::image_builder::ApplianceFormat;
 use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
@@ -106,6 +109,10 @@ pub struct BuildRequest {
     /// The most bytes that may come out of a compressed input for each one in
     /// it, see [`Limits::max_ratio`].
     pub max_ratio: u64,
+    /// What it becomes: a tar archive or a disk.
+    pub format: ApplianceFormat,
+    /// What the disk is like, if it becomes one.
+    pub disk: DiskConfig,
     /// How it is compressed.
     pub compression: Format,
     /// The file it becomes.
@@ -181,6 +188,8 @@ impl BuildRequest {
             inject: InjectConfig::default(),
             max_size: DEFAULT_MAX_SIZE,
             max_ratio: Limits::default().max_ratio,
+            format: ApplianceFormat::Tar,
+            disk: DiskConfig::default(),
             compression: Format::None,
             output: PathBuf::new(),
             force: false,
@@ -215,7 +224,8 @@ impl BuildRequest {
         };
         let here = app.directory.as_path();
         let compression = app.config.compression();
-        let output = here.join(file_name(&app.name, compression));
+        let format = ApplianceFormat::Tar;
+        let output = here.join(naming::file_name(&app.name, format, compression));
         let applications = if build.deploy_app { build.applications.as_slice() } else { &[] };
         Ok(Self {
             app: app.name.clone(),
@@ -226,6 +236,8 @@ impl BuildRequest {
             inject: inject_within(&build.inject, here),
             max_size: build.max_size.unwrap_or(DEFAULT_MAX_SIZE),
             max_ratio: build.max_ratio.unwrap_or(Limits::default().max_ratio),
+            format,
+            disk: build.disk.clone(),
             compression,
             derived_output: Some(output.clone()),
             output,
@@ -297,15 +309,36 @@ impl BuildRequest {
     /// stays.
     #[must_use]
     pub fn with_compression(mut self, compression: Format) -> Self {
+        self.compression = compression;
+        self.configured_compression = None;
+        self.follow()
+    }
+
+    /// Sets [`format`](Self::format). The name of an output that nobody asked
+    /// for follows it; one that speaks of another format is refused by
+    /// [`BuildRequest::check`].
+    #[must_use]
+    pub fn with_format(mut self, format: ApplianceFormat) -> Self {
+        self.format = format;
+        self.follow()
+    }
+
+    /// Sets [`disk`](Self::disk).
+    #[must_use]
+    pub fn with_disk(mut self, disk: DiskConfig) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Gives an output that nobody asked for the name of what is made.
+    fn follow(mut self) -> Self {
         if let Some(derived) = self.derived_output.as_mut() {
             let follows = self.output == *derived;
-            derived.set_file_name(file_name(&self.app, compression));
+            derived.set_file_name(naming::file_name(&self.app, self.format, self.compression));
             if follows {
                 self.output.clone_from(derived);
             }
         }
-        self.compression = compression;
-        self.configured_compression = None;
         self
     }
 
@@ -386,11 +419,6 @@ impl BuildRequest {
     }
 }
 
-/// What the appliance of an application is called, as with flockr.
-fn file_name(app: &str, compression: Format) -> String {
-    format!("{app}.tar{}", compression.extension())
-}
-
 fn location_within(location: &Location, directory: &Path) -> Location {
     match location.within(directory) {
         Location::Path(path) => Location::Path(paths::tidy(&path)),
@@ -431,13 +459,23 @@ pub struct Built {
     pub size: u64,
     /// The number of entries in it.
     pub entries: u64,
+    /// What it is.
+    pub format: ApplianceFormat,
     /// How it is compressed.
     pub compression: Format,
 }
 
 impl Built {
-    /// An appliance of that many bytes and entries.
+    /// A tar archive of that many bytes and entries.
     pub fn new(output: impl Into<PathBuf>, size: u64, entries: u64, compression: Format) -> Self {
-        Self { output: output.into(), size, entries, compression }
+        let format = ApplianceFormat::Tar;
+        Self { output: output.into(), size, entries, format, compression }
+    }
+
+    /// Sets [`format`](Self::format).
+    #[must_use]
+    pub fn with_format(mut self, format: ApplianceFormat) -> Self {
+        self.format = format;
+        self
     }
 }

@@ -9,14 +9,11 @@ use std::io::Read as _;
 use flock_core::rootfs::{EntryKind, Metadata, ReplaceOptions, SourceIndex, Tree};
 use flock_core::{Context, ErrorKind};
 use proptest::prelude::*;
-use support::tars::{Member, Tar, layer, packed};
+use support::items::{Item, item, largest, tar_of, tree_of};
+use support::tars::{Tar, layer, packed};
 
 /// What one name is: kind, metadata, content.
 type Listing = BTreeMap<Vec<u8>, (EntryKind, Metadata, Vec<u8>)>;
-
-fn tree_of(tar: &[u8]) -> flock_core::Result<Tree> {
-    Tree::new(layer(tar)?, &Context::new())
-}
 
 fn listing(tree: &Tree) -> Listing {
     let mut names = Listing::new();
@@ -28,86 +25,6 @@ fn listing(tree: &Tree) -> Listing {
         assert!(old.is_none(), "a name comes twice");
     }
     names
-}
-
-#[derive(Debug, Clone)]
-struct Item {
-    path: Vec<u8>,
-    typeflag: u8,
-    link: Vec<u8>,
-    content: Vec<u8>,
-    mode: u32,
-    records: Vec<(&'static str, Vec<u8>)>,
-}
-
-/// Few different names, so that entries meet: duplicates, links to each
-/// other, names under links and files.
-fn path() -> impl Strategy<Value = Vec<u8>> {
-    let part = prop_oneof![
-        5 => "[abc]".prop_map(String::into_bytes),
-        1 => prop::collection::vec(0x80u8.., 1..4),
-        1 => Just(b".".to_vec()),
-        1 => "x{60,90}".prop_map(String::into_bytes),
-    ];
-    prop::collection::vec(part, 1..3).prop_map(|parts| parts.join(&b'/'))
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    let typeflag = prop::sample::select(b"0005551123467".to_vec());
-    let record = prop_oneof![
-        ("[0-9]{1,9}(\\.[0-9]{1,9})?").prop_map(|time| ("mtime", time.into_bytes())),
-        (0..u32::MAX).prop_map(|id| ("uid", id.to_string().into_bytes())),
-        prop::collection::vec(any::<u8>(), 0..20).prop_map(|value| ("SCHILY.xattr.user.x", value)),
-        Just(("VENDOR.x", b"kept".to_vec())),
-    ];
-    (
-        path(),
-        typeflag,
-        path(),
-        prop::collection::vec(any::<u8>(), 0..1500),
-        0u32..=0o7777,
-        prop::collection::vec(record, 0..3),
-    )
-        .prop_map(|(path, typeflag, link, content, mode, records)| Item {
-            path,
-            typeflag,
-            link,
-            content: if matches!(typeflag, b'0' | b'7') { content } else { Vec::new() },
-            mode,
-            records,
-        })
-}
-
-fn tar_of(items: &[Item]) -> Vec<u8> {
-    let mut tar = Tar::new();
-    for item in items {
-        if !item.records.is_empty() {
-            let records: Vec<_> = item.records.iter().map(|(k, v)| (*k, v.as_slice())).collect();
-            tar = tar.pax(b'x', &records);
-        }
-        let link = if matches!(item.typeflag, b'1' | b'2') { &item.link[..] } else { b"" };
-        tar = tar.member(&Member {
-            path: &item.path,
-            typeflag: item.typeflag,
-            link,
-            content: &item.content,
-            mode: item.mode,
-            ..Member::default()
-        });
-    }
-    tar.end()
-}
-
-/// The tree of as many of the items as can stand together.
-fn largest(items: &[Item]) -> Vec<u8> {
-    let mut kept: Vec<Item> = Vec::new();
-    for item in items {
-        kept.push(item.clone());
-        if tree_of(&tar_of(&kept)).is_err() {
-            kept.pop();
-        }
-    }
-    tar_of(&kept)
 }
 
 proptest! {

@@ -4,17 +4,20 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flock_core::appliance::{self, BuildRequest, Built};
+use flock_core::image_builder::ApplianceFormat;
+use flock_core::rootfs::compress::Format;
+use flock_core::rootfs::{Bootloader, DiskLayout};
 use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
 
 use super::{Session, app};
 use crate::cli::Build;
 use crate::exit::Exit;
-use crate::output::{Result, columns};
+use crate::output::{Result, columns, size};
 use crate::{interrupt, progress};
 
 /// What `flock build --json` prints.
@@ -52,7 +55,8 @@ const STDOUT: &str = "-";
 
 pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
     let app = app::open(&command.app)?;
-    let mut request = BuildRequest::from_app(&app, &session.settings)?;
+    let mut request =
+        BuildRequest::from_app(&app, &session.settings)?.with_format(command.kind.into());
     if let Some(compression) = command.compression {
         request = request.with_compression(compression);
     }
@@ -74,7 +78,10 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
 
 /// Shows the plan where there is one: also for an output that is there.
 fn dry_run(session: &Session, request: &BuildRequest, streams: bool) -> Result<Exit> {
-    let checked = if streams { request.check_inputs() } else { request.check() };
+    let checked = match streams {
+        true => request.check_inputs().and_then(|()| request.check_streams()),
+        false => request.check(),
+    };
     let exists = match &checked {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => true,
         Err(error) => return Err(advise(error.clone(), request).into()),
@@ -94,7 +101,7 @@ fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exi
     let took = start.elapsed();
     let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
-    next(session, &built.output);
+    next(session, request, &built);
     Ok(Exit::Done)
 }
 
@@ -183,6 +190,12 @@ fn describe(request: &BuildRequest, exists: bool) -> String {
         let count = host + request.inject.contents().count();
         rows.push(("put in", format!("{count} files")));
     }
+    if request.format != ApplianceFormat::Tar {
+        let disk = &request.disk;
+        rows.push(("disk", format!("{}, layout {}", request.format, disk.layout)));
+        rows.push(("  boot loader", disk.bootloader.to_string()));
+        rows.extend(disk.size.map(|bytes| ("  size", size(bytes))));
+    }
     rows.push(("compression", request.compression.to_string()));
     let there = match (exists, request.force) {
         (false, _) => "",
@@ -216,31 +229,40 @@ fn done(built: &Built, took: Duration) -> String {
 }
 
 /// What to do with it now.
-fn next(session: &Session, output: &Path) {
+fn next(session: &Session, request: &BuildRequest, built: &Built) {
     // With -C the shell is somewhere else than flock.
-    let absolute = std::path::absolute(output).ok().filter(|_| session.moved);
-    let output = absolute.unwrap_or_else(|| PathBuf::from(output));
+    let absolute = std::path::absolute(&built.output).ok().filter(|_| session.moved);
+    let output = absolute.unwrap_or_else(|| built.output.clone());
     let output = output.display();
+    let lines = match built.format {
+        ApplianceFormat::Tar => vec![
+            format!("  list it:            tar tvf {output}"),
+            format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"),
+        ],
+        _ if boots(request) => vec![
+            format!("  look into it: flock image inspect {output}"),
+            format!("  start it:     {}", qemu(built.format, &output.to_string())),
+        ],
+        _ => vec![format!("  look into it: flock image inspect {output}")],
+    };
     session.printer.note("Next:");
-    session.printer.note(&format!("  list it:            tar tvf {output}"));
-    session.printer.note(&format!("  unpack it, as root: tar xpf {output} --numeric-owner -C DIR"));
+    lines.iter().for_each(|line| session.printer.note(line));
 }
 
-/// A number of bytes for a person, in powers of 1024.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut scaled = bytes;
-    let mut rest = 0;
-    while scaled >= 1024 && unit + 1 < UNITS.len() {
-        rest = scaled % 1024;
-        scaled /= 1024;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} bytes"),
-        _ => format!("{scaled}.{} {}", rest * 10 / 1024, UNITS[unit]),
-    }
+/// Whether the disk starts as it lies there.
+fn boots(request: &BuildRequest) -> bool {
+    request.compression == Format::None
+        && request.disk.bootloader != Bootloader::None
+        && request.disk.layout != DiskLayout::Bare
+}
+
+/// How QEMU starts the disk, with its console in the terminal.
+fn qemu(format: ApplianceFormat, output: &str) -> String {
+    let format = if format == ApplianceFormat::Vhd { "vpc".to_owned() } else { format.to_string() };
+    format!(
+        "qemu-system-x86_64 -accel kvm -m 1G -nographic -snapshot \\\n      \
+         -drive file={output},format={format},if=virtio"
+    )
 }
 
 #[cfg(test)]
@@ -261,18 +283,5 @@ mod tests {
         let json = serde_json::to_string_pretty(&document).unwrap();
         let docs = include_str!("../../../docs/json.md");
         assert!(docs.contains(&format!("```json\n{json}\n```")), "docs/json.md lacks:\n{json}");
-    }
-
-    #[test]
-    fn sizes_are_readable() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (1023, "1023 bytes"),
-            (1024, "1.0 KiB"),
-            (1_600_000, "1.5 MiB"),
-            (u64::MAX, "16777215.9 TiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -9,11 +9,11 @@ use flock_core::cache::{Cache, CacheEntry, EntryKind, PruneOptions, Pruned};
 use serde::Serialize;
 
 use super::Session;
-use super::build::size;
+
 use crate::cli::{self, Prune};
 use crate::exit::Exit;
 use crate::interrupt;
-use crate::output::Result;
+use crate::output::{Result, size};
 
 /// What `flock cache list --json` prints.
 #[derive(Debug, Serialize)]

@@ -6,6 +6,7 @@ mod cache;
 mod completions;
 mod config;
 mod doctor;
+mod image;
 mod man;
 
 use std::io;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::App(command) => in_session(cli, |session| app::run(session, command)),
         Command::Build(command) => in_session(cli, |session| build::run(session, command)),
         Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
+        Command::Image(command) => in_session(cli, |session| image::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),

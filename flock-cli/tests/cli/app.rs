@@ -170,6 +170,15 @@ fn show_says_what_it_is_made_of() {
             "authorized_keys": [],
             "files": []
           },
+          "disk": {
+            "size": null,
+            "layout": "mbr",
+            "label": "",
+            "bootloader": "grub",
+            "subformat": "dynamic",
+            "consoles": null,
+            "kernel_arguments": []
+          },
           "max_size": null,
           "max_ratio": null
         },

@@ -68,6 +68,16 @@ fn a_dry_run_shows_the_plan_and_makes_nothing() {
         },
         "max_size": 68719476736,
         "max_ratio": 1000,
+        "format": "tar",
+        "disk": {
+          "size": null,
+          "layout": "mbr",
+          "label": "",
+          "bootloader": "grub",
+          "subformat": "dynamic",
+          "consoles": null,
+          "kernel_arguments": []
+        },
         "compression": "none",
         "output": "web/web.tar",
         "force": false,

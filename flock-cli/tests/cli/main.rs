@@ -7,6 +7,7 @@ mod cache;
 mod config;
 mod docs;
 mod help;
+mod image;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

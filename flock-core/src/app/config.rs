@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::disk::DiskConfig;
 use super::values::Ids;
 use crate::document::{Affects, Problem};
 use crate::location::Location;
@@ -79,6 +80,8 @@ pub struct BuildConfig {
     pub exclude: Vec<String>,
     /// Files that are put into the appliance at the end.
     pub inject: InjectConfig,
+    /// The disk, for appliances that are one.
+    pub disk: DiskConfig,
     /// The most that the appliance's contents may amount to, in bytes before
     /// compression; `None` for the default limit.
     pub max_size: Option<u64>,

@@ -25,6 +25,7 @@
 
 mod config;
 mod create;
+mod disk;
 mod parse;
 mod values;
 
@@ -44,6 +45,7 @@ pub use config::{
     InjectedContent, InjectedFileConfig, RepositoryType, TemplateConfig, TemplateFormat,
 };
 pub use create::{NewApp, create};
+pub use disk::{DiskConfig, VhdSubformat};
 pub use values::{Ids, parse_size};
 
 /// The name of an application's configuration file.

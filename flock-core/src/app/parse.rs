@@ -1,6 +1,7 @@
 //! From the text of a `config.yaml` to an [`AppConfig`], with every problem
 //! found on the way.
 
+mod disk;
 mod inject;
 
 use std::str::FromStr;
@@ -23,6 +24,7 @@ pub(super) const SECTIONS: &[(&str, &[Key])] = &[
     ("build", BUILD),
     ("build.compression", COMPRESSION),
     ("build.applications", APPLICATION),
+    ("build.disk", disk::DISK),
     ("build.inject", inject::INJECT),
     ("build.inject.resolv_conf", inject::CONTENT),
     ("build.inject.files", inject::FILE),
@@ -50,6 +52,7 @@ const BUILD: &[Key] = &[
     Key::new("compression"),
     Key::new("exclude"),
     Key::new("inject"),
+    Key::new("disk"),
     Key::new("max_size"),
     Key::new("max_ratio"),
 ];
@@ -144,6 +147,7 @@ fn read_build(r: &mut Reader, s: &Section<'_>) -> BuildConfig {
         compression: read_compression(r, s),
         exclude: read_exclude(r, s),
         inject: inject::read(r, s),
+        disk: disk::read(r, s),
         max_size: r.parsed(s, "max_size", |text| parse_size(text).map_err(said)),
         max_ratio: r.parsed(s, "max_ratio", ratio),
     }

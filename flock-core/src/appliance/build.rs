@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::sources::{Input, Sources};
-use super::{BuildRequest, Built, inject};
+use super::{BuildRequest, Built, disk, inject};
 use crate::app::ApplicationConfig;
 use crate::cache::Cache;
 use crate::rootfs::compress::{CompressionSettings, Encoder, Format};
@@ -53,7 +53,8 @@ pub async fn build(ctx: &Context, request: &BuildRequest) -> Result<Built> {
 /// the end.
 ///
 /// # Errors
-/// Those of [`BuildRequest::check_inputs`], and then as [`build`]; the kinds of
+/// Those of [`BuildRequest::check_inputs`] and
+/// [`BuildRequest::check_streams`], and then as [`build`]; the kinds of
 /// [`Error::io`] for writing to `out`.
 pub async fn build_to<W: Write + Send + 'static>(
     ctx: &Context,
@@ -61,6 +62,7 @@ pub async fn build_to<W: Write + Send + 'static>(
     out: W,
 ) -> Result<Built> {
     request.check_inputs()?;
+    request.check_streams()?;
     run(ctx, request, move |ctx, request, tree| to_stream(ctx, request, tree, out)).await
 }
 
@@ -68,7 +70,7 @@ pub async fn build_to<W: Write + Send + 'static>(
 async fn run(
     ctx: &Context,
     request: &BuildRequest,
-    write: impl FnOnce(&Context, &BuildRequest, &Tree) -> Result<Built> + Send + 'static,
+    write: impl FnOnce(&Context, &BuildRequest, &mut Tree) -> Result<Built> + Send + 'static,
 ) -> Result<Built> {
     let ctx = ctx.child();
     // Blocking work hears of a dropped future through its context only.
@@ -76,9 +78,9 @@ async fn run(
     let sources = Sources::fetch(&ctx, request).await?;
     let (request, blocking) = (request.clone(), ctx.clone());
     let work = move || {
-        let tree = merge(&blocking, &request, &sources)?;
+        let mut tree = merge(&blocking, &request, &sources)?;
         check_size(&request, &tree.summary())?;
-        write(&blocking, &request, &tree)
+        write(&blocking, &request, &mut tree)
     };
     tokio::task::spawn_blocking(work).await.map_err(|source| {
         Error::new(ErrorKind::Unexpected, "the build stopped in the middle").caused_by(source)
@@ -96,10 +98,12 @@ impl Drop for CancelOnDrop {
 fn to_file(
     ctx: &Context,
     request: &BuildRequest,
-    tree: &Tree,
+    tree: &mut Tree,
     output: OutputFile,
 ) -> Result<Built> {
-    let written = if request.compression == Format::None {
+    let written = if let Some(format) = disk::format(request) {
+        disk::write(ctx, request, format, tree, &output)?
+    } else if request.compression == Format::None {
         check_space(&output, tree.summary().tar_bytes)?;
         TarSink::to_file(output.file()).with_name(output.target()).write(tree, ctx)?
     } else {
@@ -108,7 +112,8 @@ fn to_file(
     tree.verify_unchanged()?;
     let size = output.file().metadata().map_err(|e| Error::io("look at", output.path(), e))?.len();
     let path = output.commit()?;
-    Ok(Built::new(path, size, written.entries, request.compression))
+    let built = Built::new(path, size, written.entries, request.compression);
+    Ok(built.with_format(request.format))
 }
 
 fn to_stream(ctx: &Context, request: &BuildRequest, tree: &Tree, out: impl Write) -> Result<Built> {
@@ -131,15 +136,24 @@ fn compress(
     name: &Path,
 ) -> Result<Written> {
     let failed = |source| Error::io("write", name, source);
-    let mut settings = CompressionSettings::new(request.compression).with_threads(request.threads);
-    if let Some(memory) = request.memory {
-        settings = settings.with_memory(memory);
-    }
-    let encoder = Encoder::new(out, &settings).map_err(failed)?.with_context(ctx.clone());
+    let encoder = encoder(ctx, request, out).map_err(failed)?;
     let mut sink = TarSink::new(encoder).with_name(name);
     let written = sink.write(tree, ctx)?;
     sink.into_inner().finish().map_err(failed)?;
     Ok(written)
+}
+
+/// The compression of the request, on all its threads.
+pub(super) fn encoder<W: Write>(
+    ctx: &Context,
+    request: &BuildRequest,
+    out: W,
+) -> io::Result<Encoder<W>> {
+    let mut settings = CompressionSettings::new(request.compression).with_threads(request.threads);
+    if let Some(memory) = request.memory {
+        settings = settings.with_memory(memory);
+    }
+    Ok(Encoder::new(out, &settings)?.with_context(ctx.clone()))
 }
 
 /// Counts what a stream takes.

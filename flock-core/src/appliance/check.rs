@@ -5,8 +5,9 @@ use std::mem::discriminant;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::{BuildRequest, inject, sources};
+use super::{BuildRequest, inject, naming, sources};
 use crate::app::{InjectedContent, RepositoryType};
+use crate::image_builder::ApplianceFormat;
 use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
@@ -77,6 +78,19 @@ impl BuildRequest {
             check_place(&file.path, "a file")?;
         }
         Ok(())
+    }
+
+    /// Checks that the appliance can be written as a stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a disk, which is not written from begin
+    /// to end.
+    pub fn check_streams(&self) -> Result<()> {
+        if self.format == ApplianceFormat::Tar {
+            return Ok(());
+        }
+        let message = format!("a disk ({}) cannot be written to a stream", self.format);
+        Err(Error::new(ErrorKind::Unsupported, message).hint("name a file for the output"))
     }
 
     pub(super) fn output_options(&self) -> OutputOptions {
@@ -171,9 +185,16 @@ impl BuildRequest {
         Ok(())
     }
 
-    /// Refuses an output whose name speaks of another compression.
+    /// Refuses an output whose name speaks of another format or compression.
     fn check_name(&self) -> Result<()> {
         let shown = self.output.display();
+        if let Some(named) = naming::named_format(&self.output).filter(|it| *it != self.format) {
+            let message =
+                format!("the output {shown} has a name for {named}, not for {}", self.format);
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("path", shown.to_string())
+                .hint(format!("ask for a {named}, or let the name end in .{}", self.format)));
+        }
         let named = Format::from_file_name(&self.output)
             .map_err(|error| error.with("path", shown.to_string()))?;
         match named {
@@ -183,7 +204,8 @@ impl BuildRequest {
                 let error = Error::new(ErrorKind::InvalidConfig, message);
                 let extension = self.compression.extension();
                 Err(error.with("path", shown.to_string()).hint(format!(
-                    "leave the compression away, or let the name end in .tar{extension}"
+                    "leave the compression away, or let the name end in .{}{extension}",
+                    self.format
                 )))
             }
             _ => Ok(()),

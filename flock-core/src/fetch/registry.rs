@@ -167,8 +167,9 @@ impl Registry {
             Some(login) if same_host || named_safely => Ok(Some(login.clone())),
             Some(_) => {
                 let place = redacted(realm);
-                let message =
-                    format!("the registry sends its users to {place}, and says so in plain HTTP");
+                let message = format!(
+                    "the registry sends its users to {place}, and not all of that is HTTPS"
+                );
                 Err(Error::new(ErrorKind::Unauthenticated, message)
                     .hint("the login is not sent there; speak to the registry in HTTPS, or give a login for that host too"))
             }
@@ -306,6 +307,41 @@ mod tests {
         assert_eq!((basic.scheme.as_str(), basic.get("realm")), ("basic", Some("x")));
         assert_eq!(Challenge::parse("Basic realm=\"x"), None);
         assert_eq!(Challenge::parse(""), None);
+    }
+
+    #[test]
+    fn a_login_goes_to_the_token_service_by_the_rule() {
+        use crate::fetch::options::Credential;
+        let token = |text: &str| Credential::Bearer(Secret::new(text));
+        let mut options = FetchOptions::new(crate::cache::Cache::at("/nonexistent"))
+            .with_docker_config(None)
+            .with_credential("own.example", token("of-realm"))
+            .with_insecure_registry("plain.example");
+        for registry in ["safe.example", "plain.example", "localhost:5000"] {
+            options = options.with_credential(registry, token("of-registry"));
+        }
+        let client = Client::new();
+        let given = |registry: &str, realm: &str| {
+            let image = format!("oci://{registry}/x").parse().unwrap();
+            let registry = Registry::new(&client, &options, &image).unwrap();
+            let login = registry.login_for(&Url::parse(realm).unwrap());
+            login.map(|login| login.map(|login| login.to_str().unwrap().to_owned()))
+        };
+        let own = Some("Bearer of-registry".to_owned());
+        assert_eq!(given("safe.example", "https://auth.example/token").unwrap(), own);
+        assert_eq!(given("plain.example", "https://plain.example/token").unwrap(), own);
+        assert_eq!(given("localhost:5000", "http://localhost:5001/token").unwrap(), own);
+        assert_eq!(given("none.example", "https://auth.example/token").unwrap(), None);
+        let realm = given("plain.example", "https://own.example/token").unwrap();
+        assert_eq!(realm.as_deref(), Some("Bearer of-realm"));
+        for (registry, realm) in [
+            ("plain.example", "https://auth.example/token"),
+            ("localhost:5000", "https://auth.example/token"),
+            ("safe.example", "http://localhost/token"),
+        ] {
+            let error = given(registry, realm).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{registry} {realm}");
+        }
     }
 
     proptest! {

@@ -113,6 +113,7 @@ impl Indexed {
     const FRACTION: u8 = 8;
     const SET_ID: u8 = 16;
     const CAPABILITY: u8 = 32;
+    const ATTRIBUTES: u8 = 64;
 
     fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -131,6 +132,11 @@ impl Indexed {
     /// Whether it runs with more rights than its user has.
     pub(crate) fn is_privileged(&self) -> bool {
         self.has(Self::SET_ID | Self::CAPABILITY)
+    }
+
+    /// Whether it has extended attributes, or access lists as text.
+    pub(crate) fn has_attributes(&self) -> bool {
+        self.has(Self::ATTRIBUTES)
     }
 
     /// Whether it was modified after `limit`.
@@ -504,18 +510,24 @@ fn flags(member: &Member) -> u8 {
     };
     let mut flags = 0;
     let mut set = |flag, condition| flags |= if condition { flag } else { 0 };
+    let metadata = &member.metadata;
+    let has_lists = metadata.other.iter().any(|(key, _)| key.starts_with(ACL_TEXT));
     let is_privilege = |name: &[u8]| name == CAPABILITY;
     set(Indexed::REWRITE, !member.portable);
     set(Indexed::ABSOLUTE, member.path.starts_with(b"/"));
     set(Indexed::ABSOLUTE_LINK, link.starts_with(b"/"));
-    set(Indexed::FRACTION, member.metadata.mtime.nanos > 0);
-    set(Indexed::SET_ID, member.metadata.mode & 0o6000 != 0);
-    set(Indexed::CAPABILITY, member.metadata.xattrs.iter().any(|x| is_privilege(&x.name)));
+    set(Indexed::FRACTION, metadata.mtime.nanos > 0);
+    set(Indexed::SET_ID, metadata.mode & 0o6000 != 0);
+    set(Indexed::CAPABILITY, metadata.xattrs.iter().any(|x| is_privilege(&x.name)));
+    set(Indexed::ATTRIBUTES, has_lists || !metadata.xattrs.is_empty());
     flags
 }
 
 /// The attribute that gives a program rights of the superuser.
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
+/// What the keys of pax records with access lists as text begin with.
+pub(crate) const ACL_TEXT: &[u8] = b"SCHILY.acl.";
 
 fn looks_like_web_page<R: ReadAt + ?Sized>(source: &R) -> bool {
     let mut start = [0u8; 512];

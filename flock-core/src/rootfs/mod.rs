@@ -13,14 +13,17 @@
 //! `tokio::task::spawn_blocking`. The [`Context`](crate::Context) is asked
 //! once per chunk whether to go on.
 
+pub mod boot;
 pub mod checksum;
 pub mod compress;
 pub mod decompress;
 pub mod disk;
+pub mod ext4;
 pub mod output;
 pub mod source;
 
 mod directory;
+mod disk_sink;
 mod entry;
 pub(crate) mod exclude;
 mod index;
@@ -31,6 +34,7 @@ mod tar;
 mod tar_sink;
 mod tree;
 
+pub use disk_sink::{Bootloader, DiskLayout, DiskOptions, DiskSink};
 pub use entry::{
     Content, ContentReader, Entry, EntryKind, Extent, ExtentSource, Metadata, Mtime, Xattr,
 };

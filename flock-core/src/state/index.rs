@@ -73,7 +73,13 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
                 }
                 continue;
             }
-            let index = self.lowest_free(ctx).await?;
+            let Some(index) = self.lowest_free(ctx).await? else {
+                // The last one may have become the owner's own meanwhile.
+                if self.store.get(ctx, &by_owner).await?.is_some() {
+                    continue;
+                }
+                return Err(self.full());
+            };
             let slot = Slot { index, owner: owner.to_owned() }.to_document()?;
             let transaction = Transaction::new()
                 .put(by_owner.clone(), slot.clone(), Condition::Absent)
@@ -134,7 +140,8 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
         Ok(slots.into_iter().map(|slot| (slot.value.index, slot.value.owner)).collect())
     }
 
-    async fn lowest_free(&self, ctx: &Context) -> Result<u32> {
+    /// The lowest number that nobody has; `None` if all are taken.
+    async fn lowest_free(&self, ctx: &Context) -> Result<Option<u32>> {
         let taken = self.store.list(ctx, &self.indexes()?).await?.records;
         // The keys are sorted by number, so the first gap is the lowest.
         let number = |record: &Record| record.key.name().parse::<u32>().ok();
@@ -145,11 +152,12 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
             }
             free += 1;
         }
-        if free < self.size {
-            return Ok(free);
-        }
+        Ok((free < self.size).then_some(free))
+    }
+
+    fn full(&self) -> Error {
         let what = format!("all {} numbers of '{}' are taken", self.size, self.key);
-        Err(Error::new(ErrorKind::QuotaExceeded, what).with("pool", self.key.as_str()))
+        Error::new(ErrorKind::QuotaExceeded, what).with("pool", self.key.as_str())
     }
 
     fn indexes(&self) -> Result<Prefix> {

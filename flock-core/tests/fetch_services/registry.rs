@@ -212,6 +212,12 @@ async fn no_network() {
     let name = format!("team/shop@{}", pushed["digest"].as_str().unwrap());
     let first = bench.pull(&name).await.unwrap();
     bench.pull("team/shop:v1").await.unwrap();
+    // One that is damaged in the cache is brought anew.
+    let layer = &first.layers[0].path;
+    std::fs::remove_file(layer).unwrap();
+    std::fs::write(layer, "torn").unwrap();
+    bench.pull(&name).await.unwrap();
+    assert_eq!(read(layer), b"layer");
     bench.daemon = None;
     let again = bench.pull(&name).await.unwrap();
     assert_eq!(first, again);

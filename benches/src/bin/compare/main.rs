@@ -5,6 +5,7 @@ mod machine;
 mod measure;
 mod report;
 mod targets;
+mod verify;
 mod ways;
 
 use std::fs;
@@ -19,7 +20,7 @@ use flock_benches::inputs::{self, Inputs, Size, WWWROOT};
 use flock_benches::tree::Tree;
 
 use measure::Measured;
-use ways::{Group, Places, Way};
+use ways::{DISK_SIZE, Group, Places, Way};
 
 /// Compares flock with other ways to make the same appliance.
 #[derive(Debug, Parser)]
@@ -127,6 +128,16 @@ fn write_apps(places: &Places) -> Result<()> {
         );
         fs::write(directory.join("config.yaml"), config)?;
     }
+    for subformat in ["fixed", "dynamic"] {
+        let directory = places.disk_directory(subformat);
+        fs::create_dir_all(&directory)?;
+        let config =
+            fs::read_to_string(places.app_directory(&places.inputs.base).join("config.yaml"))?;
+        let disk = format!(
+            "  disk:\n    size: {DISK_SIZE}\n    layout: bare\n    bootloader: none\n    subformat: {subformat}\n"
+        );
+        fs::write(directory.join("config.yaml"), config + &disk)?;
+    }
     Ok(())
 }
 
@@ -175,15 +186,14 @@ impl Outcome {
 
     fn run(&mut self, places: &Places, expected: &Tree, owners: bool) -> Result<()> {
         self.way.clear_before()?;
+        if self.runs.is_empty() {
+            measure::run(&self.way.prepare, &places.scratch).context("cannot prepare")?;
+        }
         settle(&places.inputs)?;
         let measured = measure::run(&self.way.steps, &places.scratch)?;
         let size = fs::metadata(&self.way.output).context("no output")?.len();
-        if self.runs.is_empty() && self.way.makes_appliance {
-            let tree = Tree::read(&self.way.output, owners).context("cannot read the output")?;
-            let differences = tree.differences(expected);
-            if !differences.is_empty() {
-                bail!("wrong result: {}", differences.join("; "));
-            }
+        if self.runs.is_empty() {
+            verify::product(&self.way, places, expected, owners)?;
         }
         // flock promises the same bytes for the same input.
         let promised = self.way.id.starts_with("flock") && !self.runs.is_empty();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use flock_benches::inputs::Size;
 
-use crate::ways::Group;
+use crate::ways::{Group, Product};
 use crate::{Outcome, machine};
 
 const BEGIN: &str = "<!-- compare: begin -->";
@@ -48,7 +48,8 @@ pub(crate) fn counted<'a>(outcomes: &'a [Outcome], id: &str) -> Option<&'a Outco
 pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let programs = ["cat", "tar", "bsdtar", "python3", "gzip", "pigz", "zstd"];
+    let programs =
+        ["cat", "tar", "bsdtar", "python3", "gzip", "pigz", "zstd", "mke2fs", "qemu-img"];
     let start_up = session.start_up.as_secs_f64() * 1_000.0;
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -61,8 +62,8 @@ pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
         session.size,
         session.inputs,
     );
-    let limit = counted(outcomes, "cat").and_then(Outcome::wall);
     for group in Group::ALL {
+        let limit = counted(outcomes, group.limit()).and_then(Outcome::wall);
         let rows: Vec<_> = outcomes.iter().filter(|outcome| outcome.way.group == group).collect();
         if !rows.is_empty() {
             add_group(&mut text, group, &rows, limit);
@@ -74,15 +75,16 @@ pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
 fn add_group(text: &mut String, group: Group, rows: &[&Outcome], limit: Option<f64>) {
     let flock = rows
         .iter()
-        .find(|row| matches!(row.way.id, "flock" | "flock-gz-6" | "flock-zst-3" | "flock-again"))
+        .find(|row| row.way.id == group.measure())
         .filter(|row| row.failure.is_none())
         .and_then(|row| row.wall());
     let _ = writeln!(
         text,
         "\n### {}\n\n\
-         | way | seconds (least–most) | runs | × `cat` | flock is faster by | CPU s | \
+         | way | seconds (least–most) | runs | × `{}` | flock is faster by | CPU s | \
          anonymous memory, MiB | output, MB |\n|---|--:|--:|--:|--:|--:|--:|--:|",
         group.title(),
+        group.limit_program(),
     );
     for row in rows {
         let line = match (&row.failure, row.wall()) {
@@ -104,7 +106,7 @@ fn measured(row: &Outcome, wall: f64, limit: Option<f64>, flock: Option<f64>) ->
         "{wall:.2} ({least:.2}–{most:.2}) | {} | {} | {} | {:.2} | {:.0} | {:.1}",
         row.runs.len(),
         ratio(limit.map(|limit| wall / limit)),
-        ratio(flock.filter(|_| row.way.makes_appliance).map(|flock| wall / flock)),
+        ratio(flock.filter(|_| row.way.product != Product::Limit).map(|flock| wall / flock)),
         row.cpu().unwrap_or_default(),
         row.memory().unwrap_or_default(),
         to_f64(row.size) / 1e6,

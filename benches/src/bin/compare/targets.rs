@@ -7,6 +7,7 @@ use crate::report::counted;
 
 const PLAIN_MEMORY_MIB: f64 = 64.0;
 const COMPRESSED_MEMORY_MIB: f64 = 128.0;
+const DISK_MEMORY_MIB: f64 = 100.0;
 const START_UP: Duration = Duration::from_millis(15);
 
 /// Which promises do not hold, in words. What was not measured does not hold.
@@ -25,10 +26,24 @@ pub(crate) fn missed(outcomes: &[Outcome], start_up: Duration) -> Vec<String> {
     for id in ["flock-gz-6", "flock-gz-1", "flock-zst-3", "flock-first"] {
         missed.extend(promises.memory(id, COMPRESSED_MEMORY_MIB));
     }
+    disks(&promises, &mut missed);
     if start_up > START_UP {
         missed.push(format!("`flock --version` takes {start_up:?}, more than {START_UP:?}"));
     }
     missed
+}
+
+/// What is promised of disks.
+fn disks(promises: &Promises<'_>, missed: &mut Vec<String>) {
+    missed.extend(promises.at_most("flock-raw", 1.25, "cp-raw"));
+    missed.extend(promises.at_most("flock-fixed", 1.25, "cp-fixed"));
+    missed.extend(promises.at_most("flock-dynamic", 1.5, "cp-dynamic"));
+    missed.extend(promises.at_most("flock-dynamic", 0.25, "tar2ext4-dynamic"));
+    missed.extend(promises.at_most("flock-dynamic", 0.1, "mke2fs-tar-dynamic"));
+    missed.extend(promises.at_most("flock-dynamic", 1.0 / 35.0, "mke2fs-dir-dynamic"));
+    for id in ["flock-raw", "flock-fixed", "flock-dynamic"] {
+        missed.extend(promises.memory(id, DISK_MEMORY_MIB));
+    }
 }
 
 struct Promises<'a> {

@@ -1,9 +1,12 @@
 //! The ways to make an appliance that are measured against each other.
 
+mod disk;
+
 use std::path::{Path, PathBuf};
 
 use flock_benches::inputs::{Inputs, WWWROOT};
 
+pub(crate) use self::disk::DISK_SIZE;
 use crate::measure::{self, Pipeline, Program};
 
 /// Ways whose results can be compared.
@@ -17,10 +20,24 @@ pub(crate) enum Group {
     Zstd,
     /// A plain tar from a base that is compressed.
     CompressedBase,
+    /// A disk with an ext4 file system, byte for byte.
+    Raw,
+    /// The same as a fixed VHD.
+    FixedVhd,
+    /// The same as a dynamic VHD.
+    DynamicVhd,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 4] = [Self::Plain, Self::Gzip, Self::Zstd, Self::CompressedBase];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Plain,
+        Self::Gzip,
+        Self::Zstd,
+        Self::CompressedBase,
+        Self::Raw,
+        Self::FixedVhd,
+        Self::DynamicVhd,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -28,8 +45,51 @@ impl Group {
             Self::Gzip => "tar.gz",
             Self::Zstd => "tar.zst",
             Self::CompressedBase => "Plain tar from base.tar.gz",
+            Self::Raw => "Raw disk with ext4",
+            Self::FixedVhd => "Fixed VHD with ext4",
+            Self::DynamicVhd => "Dynamic VHD with ext4",
         }
     }
+
+    /// The way that is about what the kernel needs to write as much.
+    pub(crate) fn limit(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Gzip | Self::Zstd | Self::CompressedBase => "cat",
+            Self::Raw => "cp-raw",
+            Self::FixedVhd => "cp-fixed",
+            Self::DynamicVhd => "cp-dynamic",
+        }
+    }
+
+    /// The program of that way.
+    pub(crate) fn limit_program(self) -> &'static str {
+        if self.limit() == "cat" { "cat" } else { "cp" }
+    }
+
+    /// The way of flock that the group's others are compared with.
+    pub(crate) fn measure(self) -> &'static str {
+        match self {
+            Self::Plain => "flock",
+            Self::Gzip => "flock-gz-6",
+            Self::Zstd => "flock-zst-3",
+            Self::CompressedBase => "flock-again",
+            Self::Raw => "flock-raw",
+            Self::FixedVhd => "flock-fixed",
+            Self::DynamicVhd => "flock-dynamic",
+        }
+    }
+}
+
+/// What comes out of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// Nothing but the time that it took.
+    Limit,
+    /// An appliance as a tar.
+    Tar,
+    /// An appliance as a disk with one file system and no partitions, in the
+    /// format that `qemu-img` calls so.
+    Disk(&'static str),
 }
 
 /// One way to get from the inputs to an appliance.
@@ -46,8 +106,9 @@ pub(crate) struct Way {
     pub(crate) most_runs: usize,
     /// Removed before each run.
     pub(crate) remove: Vec<PathBuf>,
-    /// Whether the output is an appliance, or only a limit.
-    pub(crate) makes_appliance: bool,
+    /// What it needs beforehand, which is not measured: run once.
+    pub(crate) prepare: Vec<Pipeline>,
+    pub(crate) product: Product,
 }
 
 /// Where things are.
@@ -66,11 +127,16 @@ impl Places {
         let packed = base == self.inputs.base_gz;
         self.scratch.join(if packed { "app-from-gz" } else { "app" })
     }
+
+    /// The directory of the `config.yaml` of a disk.
+    pub(crate) fn disk_directory(&self, subformat: &str) -> PathBuf {
+        self.scratch.join(format!("app-{subformat}"))
+    }
 }
 
 /// All ways, those of a group together, flock's first after the limit.
 pub(crate) fn all(places: &Places) -> Vec<Way> {
-    [plain(places), gzip(places), zstd(places), compressed_base(places)].concat()
+    [plain(places), gzip(places), zstd(places), compressed_base(places), disk::all(places)].concat()
 }
 
 const QUICK: usize = usize::MAX;
@@ -97,8 +163,8 @@ fn plain(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("original", "the original's way (Python: unpack, copytree, pack)")
             .original(base, app, "")
-            .done(3),
-        way("tar", "GNU tar: unpack, replace, pack").unpack_and_pack(base, app, None).done(3),
+            .done(2),
+        way("tar", "GNU tar: unpack, replace, pack").unpack_and_pack(base, app, None).done(2),
     ]
 }
 
@@ -114,10 +180,10 @@ fn gzip(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("bsdtar-gzip", "bsdtar `@archive` into `gzip -6`")
             .bsdtar_into(base, app_placed, &["gzip", "-6"])
-            .done(2),
+            .done(1),
         way("tar-pigz", "GNU tar: unpack, replace, pack into `pigz -6`")
             .unpack_and_pack(base, app, Some(&["pigz", "-6", "-p", &threads]))
-            .done(2),
+            .done(1),
         way("original-gz", "the original's way (Python, `w:gz`)").original(base, app, "gz").done(1),
     ]
 }
@@ -136,7 +202,7 @@ fn zstd(places: &Places) -> Vec<Way> {
             .done(QUICK),
         way("tar-zstd", "GNU tar: unpack, replace, pack into `zstd -3 -T0`")
             .unpack_and_pack(base, app, Some(&["zstd", "-q", "-3", "-T0", "-c"]))
-            .done(2),
+            .done(1),
     ]
 }
 
@@ -180,7 +246,8 @@ impl<'a> Draft<'a> {
             remove: vec![output.clone()],
             output,
             most_runs: QUICK,
-            makes_appliance: true,
+            prepare: Vec::new(),
+            product: Product::Tar,
         };
         Self { way, places }
     }
@@ -191,7 +258,7 @@ impl<'a> Draft<'a> {
     }
 
     fn limit(mut self) -> Self {
-        self.way.makes_appliance = false;
+        self.way.product = Product::Limit;
         self
     }
 
@@ -231,17 +298,20 @@ impl<'a> Draft<'a> {
     /// earlier builds left in the cache.
     fn flock(mut self, base: &Path, compression: &str, fresh: bool) -> Self {
         let app = self.places.app_directory(base);
+        let output = text(&self.way.output);
+        let program = self.flock_build(&app, &["--output", &output, "--compression", compression]);
+        if fresh {
+            self.way.remove.push(self.places.scratch.join("home"));
+        }
+        self.way.steps.push(Pipeline { programs: vec![program], output: None });
+        self
+    }
+
+    /// `flock build --no-sync` with a home of its own.
+    fn flock_build(&mut self, app: &Path, options: &[&str]) -> Program {
         let home = self.places.scratch.join("home");
-        let mut program = self.program(&[
-            &text(&self.places.flock),
-            "build",
-            &text(&app),
-            "--output",
-            &text(&self.way.output),
-            "--compression",
-            compression,
-            "--no-sync",
-        ]);
+        let words = [&text(&self.places.flock), "build", &text(app), "--no-sync"];
+        let mut program = self.program(&[&words, options].concat());
         for (key, below) in [
             ("HOME", ""),
             ("XDG_CACHE_HOME", "cache"),
@@ -251,11 +321,7 @@ impl<'a> Draft<'a> {
         ] {
             program.env.push((key.to_owned(), text(&home.join(below))));
         }
-        if fresh {
-            self.way.remove.push(home);
-        }
-        self.way.steps.push(Pipeline { programs: vec![program], output: None });
-        self
+        program
     }
 
     /// bsdtar takes the entries of both archives over; it cannot move paths of
@@ -281,20 +347,27 @@ impl<'a> Draft<'a> {
         self.pipe(&output, &[&words, compressor])
     }
 
-    fn unpack_and_pack(self, base: &Path, app: &Path, compressor: Option<&[&str]>) -> Self {
-        let mut draft = self;
-        let root = draft.places.scratch.join(format!("{}-root", draft.way.id));
-        draft.way.remove.push(root.clone());
-        let (root, output) = (text(&root), draft.way.output.clone());
+    /// Unpacks both archives below `root`, which is there already.
+    fn unpack(self, base: &Path, app: &Path, root: &str) -> Self {
         let target = format!("{root}{}", WWWROOT.trim_end_matches('/'));
         let unpack = ["tar", "--numeric-owner", "-xpf"];
-        let pack = ["tar", "--numeric-owner", "-C", &root, "-cf"];
-        let draft = draft
-            .step(&["mkdir", &root])
-            .step(&[&unpack[..], &[&text(base), "-C", &root]].concat())
+        self.step(&[&unpack[..], &[&text(base), "-C", root]].concat())
             .step(&["rm", "-rf", &target])
             .step(&["mkdir", &target])
-            .step(&[&unpack[..], &[&text(app), "-C", &target]].concat());
+            .step(&[&unpack[..], &[&text(app), "-C", &target]].concat())
+    }
+
+    /// A directory for this way alone, removed before and after each run.
+    fn directory(&mut self, name: &str) -> String {
+        let directory = self.places.scratch.join(format!("{}-{name}", self.way.id));
+        self.way.remove.push(directory.clone());
+        text(&directory)
+    }
+
+    fn unpack_and_pack(mut self, base: &Path, app: &Path, compressor: Option<&[&str]>) -> Self {
+        let (root, output) = (self.directory("root"), self.way.output.clone());
+        let pack = ["tar", "--numeric-owner", "-C", &root, "-cf"];
+        let draft = self.step(&["mkdir", &root]).unpack(base, app, &root);
         match compressor {
             None => draft.step(&[&pack[..], &[&text(&output), "."]].concat()),
             Some(compressor) => {
@@ -304,20 +377,10 @@ impl<'a> Draft<'a> {
     }
 
     fn original(mut self, base: &Path, app: &Path, compression: &str) -> Self {
-        let directory = self.places.scratch.join(format!("{}-tmp", self.way.id));
-        self.way.remove.push(directory.clone());
+        let directory = self.directory("tmp");
         let script = text(&self.places.script);
         let (base, app, output) = (text(base), text(app), text(&self.way.output));
-        self.step(&[
-            "python3",
-            &script,
-            &base,
-            &app,
-            WWWROOT,
-            &text(&directory),
-            &output,
-            compression,
-        ])
+        self.step(&["python3", &script, &base, &app, WWWROOT, &directory, &output, compression])
     }
 }
 

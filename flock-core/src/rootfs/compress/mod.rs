@@ -83,8 +83,9 @@ impl Format {
     }
 
     /// What the name of a file says of its compression, with the default
-    /// level: `.gz` and `.tgz`, `.zst` and `.tzst`, `.tar` for none. `None` if
-    /// it says nothing.
+    /// level: `.gz` and `.tgz`, `.zst` and `.tzst`; none for `.tar` and the
+    /// names of disks, `.vhd`, `.raw`, `.img` and `.qcow2`. `None` if it says
+    /// nothing.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for a name of a compression that is only
@@ -93,7 +94,7 @@ impl Format {
         let extension = path.extension().map(|extension| extension.to_string_lossy());
         let extension = extension.unwrap_or_default().to_ascii_lowercase();
         match extension.as_str() {
-            "tar" => Ok(Some(Self::None)),
+            "tar" | "vhd" | "raw" | "img" | "qcow2" => Ok(Some(Self::None)),
             "gz" | "tgz" | "taz" => Ok(Some(Self::GZIP)),
             "zst" | "tzst" => Ok(Some(Self::ZSTD)),
             "xz" | "txz" | "lzma" | "tlz" | "bz2" | "tbz" | "tbz2" | "tz2" | "lz" | "lz4"
@@ -221,7 +222,9 @@ mod tests {
             ("a", None),
             (".tar", None),
             ("a.gz/b", None),
-            ("a.img", None),
+            ("a.img", Some(Format::None)),
+            ("a.vhd.gz", Some(Format::GZIP)),
+            ("a.iso", None),
         ] {
             assert_eq!(says(name).unwrap(), format, "{name}");
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::nodes::{Given, NodeId};
+use super::reader::NodeReader;
 use super::{MADE, Tree};
 use crate::Result;
 use crate::rootfs::entry::{Content, Entry, EntryKind, Extent, ExtentSource, Metadata, Mtime};
-use crate::rootfs::index::{CAPABILITY, Kind, SourceIndex};
-use crate::rootfs::read_at::Window;
+use crate::rootfs::index::{ACL_TEXT, CAPABILITY, Kind, SourceIndex};
 use crate::rootfs::tar::BLOCK;
 
 /// What a tree amounts to.
@@ -37,9 +37,7 @@ pub struct Entries<'t> {
     next: Option<NodeId>,
     /// The first name of each inode, once it was passed.
     first: Vec<Option<NodeId>>,
-    window: Window,
-    /// Whose bytes are in the window, if it is those of the last entry.
-    window_layer: Option<u16>,
+    reader: NodeReader<'t>,
 }
 
 impl Tree {
@@ -54,8 +52,7 @@ impl Tree {
             tree: self,
             next: Some(NodeId::ROOT),
             first: vec![None; self.inodes.len()],
-            window: Window::default(),
-            window_layer: None,
+            reader: self.reader(),
         }
     }
 
@@ -88,7 +85,7 @@ impl Tree {
     }
 
     /// Logical and stored size of what a name stands for.
-    fn sizes(&self, node: NodeId) -> (u64, u64) {
+    pub(super) fn sizes(&self, node: NodeId) -> (u64, u64) {
         let inode = self.inode(node);
         match self.layers.get(usize::from(inode.layer)) {
             Some(layer) => {
@@ -115,7 +112,7 @@ impl Tree {
     }
 
     /// The time that the epoch leaves an entry.
-    fn clamp(&self, mtime: Mtime) -> Mtime {
+    pub(super) fn clamp(&self, mtime: Mtime) -> Mtime {
         let limit = self.epoch.map(|seconds| Mtime { seconds, nanos: 0 });
         limit.map_or(mtime, |limit| mtime.min(limit))
     }
@@ -139,13 +136,7 @@ impl<'t> Entries<'t> {
     /// The stored data of the entry that was read last, if its blocks in a
     /// tar were read along with its header.
     pub(crate) fn data_at_hand(&self, extent: &Extent) -> Option<&[u8]> {
-        let (ExtentSource::File { offset, .. } | ExtentSource::Bytes { offset, .. }) =
-            &extent.source;
-        let layer = self.tree.layers.get(usize::from(self.window_layer?))?;
-        if !layer.is_tar() {
-            return None;
-        }
-        self.window.peek(*offset, usize::try_from(extent.length).ok()?)
+        self.reader.data_at_hand(extent)
     }
 
     /// The next node, with the first name of its inode if that is another.
@@ -190,7 +181,7 @@ impl<'t> Entries<'t> {
     fn read(&mut self, node: NodeId, first: Option<NodeId>) -> Result<Entry> {
         let tree = self.tree;
         let path = tree.nodes.path(node);
-        let (kind, metadata, content) = self.read_inode(node)?;
+        let (kind, metadata, content) = self.reader.read(node)?;
         Ok(match first {
             Some(first) => {
                 let kind = EntryKind::Hardlink { target: tree.nodes.path(first) };
@@ -199,39 +190,10 @@ impl<'t> Entries<'t> {
             None => Entry { path, kind, metadata, content },
         })
     }
-
-    fn read_inode(&mut self, node: NodeId) -> Result<(EntryKind, Metadata, Content)> {
-        let tree = self.tree;
-        let inode = tree.inode(node);
-        let Some(layer) = tree.layers.get(usize::from(inode.layer)) else {
-            self.window_layer = None;
-            return Ok(tree.read_made(inode.entry));
-        };
-        if self.window_layer != Some(inode.layer) {
-            self.window.clear();
-            self.window_layer = Some(inode.layer);
-        }
-        let at = inode.entry as usize;
-        let member = layer.member(at, &mut self.window)?;
-        let content = match inode.kind {
-            Kind::File => layer.content(at, &member)?,
-            _ => Content::default(),
-        };
-        let mut metadata = member.metadata;
-        metadata.mtime = tree.clamp(metadata.mtime);
-        if let Some(rules) = usize::from(inode.rules).checked_sub(1).map(|at| tree.rules[at]) {
-            restrict(&mut metadata, inode.kind);
-            if let Some((uid, gid)) = rules.owner {
-                (metadata.uid, metadata.gid) = (uid, gid);
-                (metadata.uname, metadata.gname) = (Vec::new(), Vec::new());
-            }
-        }
-        Ok((member.kind, metadata, content))
-    }
 }
 
 impl Tree {
-    fn read_made(&self, entry: u32) -> (EntryKind, Metadata, Content) {
+    pub(super) fn read_made(&self, entry: u32) -> (EntryKind, Metadata, Content) {
         let made = &self.made[entry as usize];
         let mtime = Mtime { seconds: self.made_time(), nanos: 0 };
         let metadata = Metadata {
@@ -269,14 +231,14 @@ impl std::fmt::Debug for Entries<'_> {
 
 /// Takes away what would give an application's program rights that its user
 /// does not have, and records that flock does not know.
-fn restrict(metadata: &mut Metadata, kind: Kind) {
+pub(super) fn restrict(metadata: &mut Metadata, kind: Kind) {
     // A symbolic link's mode means nothing, and tars say 0777.
     if kind != Kind::Symlink {
         metadata.mode &= !0o6000;
     }
     metadata.xattrs.retain(|xattr| xattr.name != CAPABILITY);
     // Nothing is known of what other records would do where it is unpacked.
-    metadata.other.retain(|(key, _)| key.starts_with(b"SCHILY.acl."));
+    metadata.other.retain(|(key, _)| key.starts_with(ACL_TEXT));
     for name in [&mut metadata.uname, &mut metadata.gname] {
         if name.contains(&0) {
             name.clear();

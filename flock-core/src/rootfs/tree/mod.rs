@@ -3,6 +3,7 @@
 mod apply;
 mod iterate;
 mod nodes;
+mod reader;
 mod walk;
 
 use std::ffi::OsStr;
@@ -15,7 +16,9 @@ use globset::GlobSetBuilder;
 use self::apply::Role;
 pub(crate) use self::iterate::Step;
 pub use self::iterate::{Entries, Summary};
-use self::nodes::{Given, NodeId, Nodes};
+pub(crate) use self::nodes::NodeId;
+use self::nodes::{Given, Nodes};
+pub(crate) use self::reader::{NodeReader, Outline};
 use self::walk::Links;
 use super::entry::Entry;
 use super::exclude;
@@ -381,7 +384,18 @@ impl Tree {
         self.find(path)?.map(|node| self.entry(node)).transpose()
     }
 
-    fn find(&self, path: &str) -> Result<Option<NodeId>> {
+    /// The names in the directory that `path` leads to, in order; none if
+    /// there is nothing, or something else than a directory.
+    ///
+    /// # Errors
+    /// As [`Tree::resolve`].
+    pub fn list(&self, path: &str) -> Result<Vec<Vec<u8>>> {
+        let found = self.find(path)?;
+        let names = found.into_iter().flat_map(|node| self.nodes.children(node));
+        Ok(names.map(|node| self.nodes.name(node).to_vec()).collect())
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Result<Option<NodeId>> {
         let walk = self.walk(NodeId::ROOT, path.as_bytes(), Links::Follow).map_err(|lost| {
             Error::new(ErrorKind::InvalidConfig, format!("cannot follow '{path}': {lost}"))
         })?;
@@ -389,7 +403,7 @@ impl Tree {
     }
 
     /// The time of what flock makes itself.
-    fn made_time(&self) -> i64 {
+    pub(crate) fn made_time(&self) -> i64 {
         self.epoch.unwrap_or(self.newest)
     }
 

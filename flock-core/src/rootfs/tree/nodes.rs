@@ -180,6 +180,12 @@ impl Nodes {
         }
     }
 
+    /// What stands in the node, in the order in which the names came.
+    pub(crate) fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let first = self.living(self.nodes[node.index()].first_child);
+        std::iter::successors(first, |child| self.living(self.nodes[child.index()].next_sibling))
+    }
+
     /// Whether anything stands under the node.
     pub(crate) fn has_children(&self, node: NodeId) -> bool {
         self.living(self.nodes[node.index()].first_child).is_some()
@@ -331,6 +337,7 @@ mod tests {
         assert!(!nodes.has_children(a));
         assert_eq!((nodes.live(), nodes.iter().count()), (2, 2));
         let again = nodes.add(a, b"b", GIVEN).unwrap();
+        assert_eq!(nodes.children(a).collect::<Vec<_>>(), [again]);
         assert!(nodes.child(again, b"c").is_none());
         nodes.remove(NodeId::ROOT);
         assert_eq!(nodes.live(), 3);

@@ -1,0 +1,126 @@
+//! What goes where on a disk.
+
+use std::ops::Range;
+
+use super::options::{DiskLayout, DiskOptions};
+use crate::rootfs::boot::BootLayout;
+use crate::rootfs::disk::partition_table::{ALIGNMENT, Gpt, GptPartition, PartitionType, SECTOR};
+use crate::rootfs::disk::{DiskFormat, DiskId};
+use crate::{Error, ErrorKind, Result};
+
+/// GRUB's core image takes some 50 KiB; what is smaller than a unit of
+/// alignment would be lost anyhow.
+const BIOS_BOOT: Range<u64> = ALIGNMENT..2 * ALIGNMENT;
+/// The number of the file system's partition in a GPT.
+const GPT_ROOT: u32 = 2;
+
+/// What goes where.
+#[derive(Debug)]
+pub(super) struct Geometry {
+    format: DiskFormat,
+    layout: DiskLayout,
+    /// The size of the disk, if it was chosen.
+    size: Option<u64>,
+}
+
+impl Geometry {
+    pub(super) fn new(options: &DiskOptions) -> Result<Self> {
+        let size = options.size.map(|size| options.format.round_up(size));
+        let geometry = Self { format: options.format, layout: options.layout, size };
+        if size.is_some_and(|size| size <= geometry.root_start() + geometry.tail()) {
+            let message = format!(
+                "a disk of {} bytes has no room for a file system",
+                options.size.unwrap_or_default()
+            );
+            return Err(Error::new(ErrorKind::InvalidConfig, message).hint("make it larger"));
+        }
+        Ok(geometry)
+    }
+
+    /// Where the file system begins, in bytes.
+    pub(super) fn root_start(&self) -> u64 {
+        match self.layout {
+            DiskLayout::Bare => 0,
+            DiskLayout::Mbr => ALIGNMENT,
+            DiskLayout::Gpt => BIOS_BOOT.end,
+        }
+    }
+
+    /// How much behind it is not the file system's.
+    fn tail(&self) -> u64 {
+        match self.layout {
+            DiskLayout::Bare | DiskLayout::Mbr => 0,
+            DiskLayout::Gpt => Gpt::BACKUP,
+        }
+    }
+
+    /// The size of the file system, if that of the disk was chosen.
+    pub(super) fn file_system_size(&self) -> Option<u64> {
+        self.size.map(|size| size - self.root_start() - self.tail())
+    }
+
+    /// The size of the disk for a file system of that size.
+    pub(super) fn disk_size(&self, file_system: u64) -> u64 {
+        let needed = self.root_start() + file_system + self.tail();
+        self.size.unwrap_or_else(|| self.format.round_up(needed))
+    }
+
+    /// What will be written on a disk of `size` bytes with a core image of
+    /// `core` bytes and these ranges in the file system: ascending.
+    pub(super) fn written(&self, size: u64, core: u64, used: &[Range<u64>]) -> Vec<Range<u64>> {
+        let start = self.root_start();
+        let root = used.iter().map(|range| start + range.start..start + range.end);
+        let mut ranges = Vec::new();
+        match self.layout {
+            DiskLayout::Bare => {}
+            DiskLayout::Mbr => ranges.push(0..SECTOR + core),
+            DiskLayout::Gpt => {
+                // The entries end at byte 17,408: UEFI 2.10, section 5.3.1.
+                ranges.push(0..SECTOR + Gpt::BACKUP);
+                ranges.extend((core > 0).then(|| BIOS_BOOT.start..BIOS_BOOT.start + core));
+            }
+        }
+        ranges.extend(root);
+        if self.layout == DiskLayout::Gpt {
+            ranges.push(size - Gpt::BACKUP..size);
+        }
+        ranges
+    }
+
+    /// What the boot loader has to know.
+    pub(super) fn boot_layout(&self, uuid: DiskId) -> BootLayout {
+        match self.layout {
+            DiskLayout::Bare => BootLayout::Bare,
+            DiskLayout::Mbr => BootLayout::Mbr {
+                signature: signature(uuid),
+                first_partition: self.root_start() / SECTOR,
+            },
+            DiskLayout::Gpt => BootLayout::Gpt {
+                bios_boot: BIOS_BOOT.start / SECTOR..BIOS_BOOT.end / SECTOR,
+                root_number: GPT_ROOT,
+                root_guid: *root_id(uuid).as_bytes(),
+            },
+        }
+    }
+
+    /// The partitions of a GPT with a file system of `size` bytes.
+    pub(super) fn partitions(&self, uuid: DiskId, size: u64) -> [GptPartition; 2] {
+        let id = DiskId::derive("bios-boot", &[uuid.as_bytes()]);
+        let length = BIOS_BOOT.end - BIOS_BOOT.start;
+        let boot = GptPartition::new(BIOS_BOOT.start, length, PartitionType::BiosBoot, id);
+        let root = GptPartition::new(self.root_start(), size, PartitionType::Linux, root_id(uuid));
+        [boot.with_name("bios-boot"), root.with_name("root")]
+    }
+}
+
+/// The GUID of the file system's partition.
+fn root_id(uuid: DiskId) -> DiskId {
+    DiskId::derive("root", &[uuid.as_bytes()])
+}
+
+/// The signature in a master boot record; never 0, which stands for none.
+pub(super) fn signature(uuid: DiskId) -> u32 {
+    let id = DiskId::derive("signature", &[uuid.as_bytes()]);
+    let [a, b, c, d, ..] = *id.as_bytes();
+    u32::from_be_bytes([a, b, c, d]).max(1)
+}

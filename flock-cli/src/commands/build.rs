@@ -272,12 +272,7 @@ mod tests {
     /// The example in the documentation is this document.
     #[test]
     fn the_report_is_documented() {
-        let built = Built::new(
-            "site/site.tar.zst",
-            51_380_224,
-            8_312,
-            flock_core::rootfs::compress::Format::ZSTD,
-        );
+        let built = Built::new("site/site.tar.zst", 51_380_224, 8_312, Format::ZSTD);
         let report = Report::new("site", &built, Duration::from_millis(2500));
         let document = crate::output::Document::new(report);
         let json = serde_json::to_string_pretty(&document).unwrap();

@@ -209,7 +209,8 @@ impl FileSystem {
 /// Whether a superblock is whole, and the file system fits where it is.
 fn check_ext(raw: &[u8], found: &FileSystem, room: u64, place: &str) -> Check {
     const NAME: &str = "file system";
-    let sum = crc32c(&raw[..0x3fc]);
+    // ext4 does not invert the checksum in the end.
+    let sum = !crc32c::crc32c(&raw[..0x3fc]);
     if le32(raw, 0x64) & METADATA_CSUM != 0 && le32(raw, 0x3fc) != sum {
         return Check::failed(NAME, format!("{place}: the superblock's checksum is wrong"));
     }
@@ -229,15 +230,6 @@ fn check_ext(raw: &[u8], found: &FileSystem, room: u64, place: &str) -> Check {
     }
 }
 
-/// CRC-32C as ext4 has it: from all ones, and not inverted in the end.
-fn crc32c(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
-            if sum & 1 != 0 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 }
-        })
-    })
-}
-
 /// A label, if there is one: up to a zero, without the spaces behind it.
 fn text(raw: &[u8]) -> Option<String> {
     let end = raw.iter().position(|byte| *byte == 0).unwrap_or(raw.len());
@@ -252,16 +244,5 @@ fn unread(error: io::Error) -> Error {
         Err(error) => Error::new(crate::error::io_kind(&error), "cannot read the file system")
             .during("image.inspect")
             .caused_by(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_checksum_is_castagnolis() {
-        // The check value of CRC-32C, RFC 3720 appendix B.4 inverts in the end.
-        assert_eq!(!crc32c(b"123456789"), 0xe306_9283);
     }
 }

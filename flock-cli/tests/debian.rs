@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use flock_core::conformance::{self, Failure, Service, Suite, ensure, service};
-use harness::{Doing as _, Outcome, Place, find, run};
+use harness::{Doing as _, Kind, Outcome, Place, find, run};
 use snapshot::Snapshot;
 
 /// Options with which GNU tar keeps all that it can.
@@ -86,7 +86,7 @@ async fn merged_equals() -> Outcome {
     pack(&place.path("files"), &application)?;
 
     let ours = place.path("flock.tar");
-    run(&mut place.build(&place.app(&base, &application)?, &ours, "none"))?;
+    run(&mut place.build(&place.app(&base, &application)?, &ours, Kind::Tar("none")))?;
 
     let by_hand = place.path("by-hand");
     unpack(&base, &by_hand)?;
@@ -194,7 +194,7 @@ async fn a_shell_runs() -> Outcome {
     let place = Place::new()?;
     let app = place.app(debian_base()?, &place.application()?)?;
     let appliance = place.path("appliance.tar.gz");
-    run(&mut place.build(&app, &appliance, "gzip:1"))?;
+    run(&mut place.build(&app, &appliance, Kind::Tar("gzip:1")))?;
     run(Command::new("tar").arg("-tf").arg(&appliance))?;
     let root = place.path("root");
     unpack(&appliance, &root)?;

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use flock_core::conformance::{self, Failure, Suite, ensure, expect_eq};
-use harness::{Doing as _, Noise, Outcome, Place, Tar, listing, run, setting};
+use harness::{Doing as _, Kind, Noise, Outcome, Place, Tar, listing, run, setting};
 
 fn main() -> ExitCode {
     let suite = Suite::new("kill")
@@ -40,7 +40,7 @@ fn base(place: &Place) -> Outcome<PathBuf> {
 struct Way {
     app: PathBuf,
     output: PathBuf,
-    compression: &'static str,
+    kind: Kind,
     whole: Vec<u8>,
     takes: Duration,
     fresh_cache: bool,
@@ -51,18 +51,22 @@ impl Way {
         place: &Place,
         base: &Path,
         application: &Path,
-        compression: &'static str,
+        kind: Kind,
         fresh_cache: bool,
     ) -> Outcome<Self> {
         let app = place.app(base, application)?;
-        let extension = if compression == "none" { "tar" } else { "tar.zst" };
-        let output = place.path("out").join(format!("appliance.{extension}"));
+        let extension = match kind {
+            Kind::Tar("none") => "tar",
+            Kind::Tar(_) => "tar.zst",
+            Kind::Disk(format) => format,
+        };
+        let output = place.path("out").join("appliance").with_extension(extension);
         let started = Instant::now();
-        run(&mut place.build(&app, &output, compression))?;
+        run(&mut place.build(&app, &output, kind))?;
         let takes = started.elapsed();
         let whole = fs::read(&output).doing("read the appliance")?;
         fs::remove_file(&output).doing("remove the appliance")?;
-        Ok(Self { app, output, compression, whole, takes, fresh_cache })
+        Ok(Self { app, output, kind, whole, takes, fresh_cache })
     }
 
     /// Kills one build at a moment of `random`; tells whether it was running.
@@ -75,7 +79,7 @@ impl Way {
             }
         }
         let mut child = place
-            .build(&self.app, &self.output, self.compression)
+            .build(&self.app, &self.output, self.kind)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -102,7 +106,7 @@ impl Way {
 
     /// The next build succeeds, and nothing lies around after it.
     fn check_clean(&self, place: &Place) -> Outcome {
-        run(&mut place.build(&self.app, &self.output, self.compression))?;
+        run(&mut place.build(&self.app, &self.output, self.kind))?;
         expect_eq(
             listing(&place.path("out"))?,
             vec![PathBuf::from(self.output.file_name().unwrap_or_default())],
@@ -120,11 +124,15 @@ async fn killed_at_random_moments() -> Outcome {
     let runs = setting("FLOCK_KILL_RUNS", 100);
     let mut random = Noise(0x5eed ^ u64::from(std::process::id()));
     let mut killed = 0;
-    for (base, compression, fresh) in
-        [(&base, "none", false), (&base, "zstd:3", false), (&packed, "none", true)]
-    {
-        let way = Way::new(&place, base, &application, compression, fresh)?;
-        for number in 0..runs.div_ceil(3) {
+    let ways = [
+        (&base, Kind::Tar("none"), false),
+        (&base, Kind::Tar("zstd:3"), false),
+        (&packed, Kind::Tar("none"), true),
+        (&base, Kind::Disk("vhd"), false),
+    ];
+    for (base, kind, fresh) in ways {
+        let way = Way::new(&place, base, &application, kind, fresh)?;
+        for number in 0..runs.div_ceil(4) {
             killed += u64::from(way.kill_once(&place, &mut random)?);
             if number % 10 == 9 {
                 way.check_clean(&place)?;
@@ -141,7 +149,7 @@ async fn two_at_once() -> Outcome {
     fs::create_dir(place.path("out")).doing("make the output's directory")?;
     let app = place.app(&base(&place)?, &place.application()?)?;
     let output = place.path("out").join("appliance.tar.gz");
-    let build = || place.build(&app, &output, "gzip:9");
+    let build = || place.build(&app, &output, Kind::Tar("gzip:9"));
     let mut first = build().stderr(Stdio::piped()).spawn().doing("run flock")?;
     let deadline = Instant::now() + Duration::from_secs(30);
     while listing(&place.path("out"))?.is_empty() {

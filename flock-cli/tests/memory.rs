@@ -11,27 +11,30 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use flock_core::conformance::{self, REQUIRE, Service, Suite, service};
-use harness::{Doing as _, Noise, Outcome, Place, Tar, run, watch};
+use harness::{Doing as _, Kind, Noise, Outcome, Place, Tar, run, watch};
 
 const MIB: u64 = 1 << 20;
 const PLAIN: u64 = 64 * MIB;
 const COMPRESSED: u64 = 128 * MIB;
+const DISK: u64 = 100 * MIB;
 
 fn main() -> ExitCode {
     let medium = Suite::new("memory")
         .with_time_limit(Duration::from_secs(600))
-        .test("200_mb_plain", || peak(200, "none", PLAIN))
-        .test("200_mb_gzip", || peak(200, "gzip:6", COMPRESSED))
-        .test("200_mb_zstd", || peak(200, "zstd:3", COMPRESSED))
+        .test("200_mb_plain", || peak(200, Kind::Tar("none"), PLAIN))
+        .test("200_mb_gzip", || peak(200, Kind::Tar("gzip:6"), COMPRESSED))
+        .test("200_mb_zstd", || peak(200, Kind::Tar("zstd:3"), COMPRESSED))
         .test("200_mb_from_gzip", from_gzip)
-        .test("200000_entries_plain", || many_entries("none", PLAIN))
-        .test("200000_entries_gzip", || many_entries("gzip:1", COMPRESSED));
+        .test("200000_entries_plain", || many_entries(200_000, Kind::Tar("none"), PLAIN))
+        .test("200000_entries_gzip", || many_entries(200_000, Kind::Tar("gzip:1"), COMPRESSED))
+        .test("300000_entries_vhd", || many_entries(300_000, Kind::Disk("vhd"), DISK));
     let large = Suite::new("memory_large")
         .with_time_limit(Duration::from_secs(3_600))
         .with_service(wanted())
-        .test("5_gb_plain", || peak(5_000, "none", PLAIN))
-        .test("5_gb_gzip", || peak(5_000, "gzip:1", COMPRESSED))
-        .test("5_gb_zstd", || peak(5_000, "zstd:3", COMPRESSED));
+        .test("5_gb_plain", || peak(5_000, Kind::Tar("none"), PLAIN))
+        .test("5_gb_gzip", || peak(5_000, Kind::Tar("gzip:1"), COMPRESSED))
+        .test("5_gb_vhd", || peak(5_000, Kind::Disk("vhd"), DISK))
+        .test("5_gb_zstd", || peak(5_000, Kind::Tar("zstd:3"), COMPRESSED));
     conformance::main([medium, large])
 }
 
@@ -57,24 +60,24 @@ fn base(place: &Place, megabytes: u64) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-async fn peak(megabytes: u64, compression: &'static str, limit: u64) -> Outcome {
+async fn peak(megabytes: u64, kind: Kind, limit: u64) -> Outcome {
     let place = Place::new()?;
     let base = base(&place, megabytes)?;
-    measure(&place, &base, compression, limit)
+    measure(&place, &base, kind, limit)
 }
 
 async fn from_gzip() -> Outcome {
     let place = Place::new()?;
     let base = base(&place, 200)?;
     run(std::process::Command::new("gzip").arg("-1").arg(&base))?;
-    measure(&place, &base.with_extension("tar.gz"), "none", COMPRESSED)
+    measure(&place, &base.with_extension("tar.gz"), Kind::Tar("none"), COMPRESSED)
 }
 
-async fn many_entries(compression: &'static str, limit: u64) -> Outcome {
+async fn many_entries(count: u32, kind: Kind, limit: u64) -> Outcome {
     let place = Place::new()?;
     let base = place.path("base.tar");
     let mut tar = Tar::create(&base)?;
-    for number in 0..200_000 {
+    for number in 0..count {
         if number % 100 == 0 {
             tar.directory(&format!("usr/share/package-{:05}/", number / 100))?;
         }
@@ -82,13 +85,13 @@ async fn many_entries(compression: &'static str, limit: u64) -> Outcome {
         tar.file(&format!("usr/share/package-{below:05}/a-file-{number:06}.txt"), b"text\n")?;
     }
     tar.finish()?;
-    measure(&place, &base, compression, limit)
+    measure(&place, &base, kind, limit)
 }
 
-fn measure(place: &Place, base: &Path, compression: &str, limit: u64) -> Outcome {
+fn measure(place: &Place, base: &Path, kind: Kind, limit: u64) -> Outcome {
     let app = place.app(base, &place.application()?)?;
     let output = place.path("appliance");
-    let watched = watch(&mut place.build(&app, &output, compression))?;
+    let watched = watch(&mut place.build(&app, &output, kind))?;
     let size = std::fs::metadata(&output).doing("look at the appliance")?.len();
     let megabytes = watched.memory / MIB;
     harness::note(format_args!(

@@ -44,6 +44,7 @@ fn main() {
         mounted("10000_long_names_mounted", move || many::many_names_mounted(&long_again)),
         judged("many_directories", many::many_directories),
         large("300000_files", many::many_files),
+        large("300000_files_as_vhd", many::many_files_as_vhd),
         judged("sizes", sizes::sizes),
         judged("inode_counts", sizes::inode_counts),
         judged("too_small", sizes::too_small),

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::Place;
 
-const CONFIG: &str = "\
+pub(crate) const CONFIG: &str = "\
 build:
   base_url: base.tar
   application_repository: app.tar
@@ -137,7 +137,7 @@ fn an_unfinished_configuration_is_refused() {
 }
 
 /// A base that is a directory, and an application that is another.
-fn directories() -> Place {
+pub(crate) fn directories() -> Place {
     let place = Place::new();
     place.write("web/config.yaml", CONFIG.replace("base.tar", "base").replace("app.tar", "app"));
     place.write("web/base/etc/os-release", "ID=test\n");

@@ -5,6 +5,7 @@ mod app;
 mod build;
 mod cache;
 mod config;
+mod disk;
 mod docs;
 mod help;
 mod image;

@@ -59,6 +59,15 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+/// What a build makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A tar archive with this compression.
+    Tar(&'static str),
+    /// A disk of this format, with nothing on it but the file system.
+    Disk(&'static str),
+}
+
 /// A directory with an application, and everything that flock writes.
 pub(crate) struct Place {
     directory: tempfile::TempDir,
@@ -83,7 +92,8 @@ impl Place {
         fs::create_dir_all(&app).doing("make the application")?;
         let config = format!(
             "build:\n  base_format: TAR\n  base_url: {}\n  application_repository: {}\n  \
-             application_wwwroot: /var/www/html/\n  repository_type: TAR\n",
+             application_wwwroot: /var/www/html/\n  repository_type: TAR\n  \
+             disk: {{layout: bare, bootloader: none}}\n",
             base.display(),
             application.display(),
         );
@@ -104,10 +114,13 @@ impl Place {
     }
 
     /// The command that builds `app` to `output`.
-    pub(crate) fn build(&self, app: &Path, output: &Path, compression: &str) -> Command {
+    pub(crate) fn build(&self, app: &Path, output: &Path, kind: Kind) -> Command {
         let mut command = self.flock();
         command.arg("build").arg(app).arg("--output").arg(output);
-        command.args(["--compression", compression]);
+        match kind {
+            Kind::Tar(compression) => command.args(["--compression", compression]),
+            Kind::Disk(format) => command.args(["--type", format]),
+        };
         command
     }
 

@@ -1,12 +1,18 @@
 //! Many names, directories and files.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 
-use flock_core::rootfs::Tree;
+use flock_core::Context;
+use flock_core::rootfs::disk::{DiskFormat, DiskImage, convert};
 use flock_core::rootfs::ext4::Ext4Options;
+use flock_core::rootfs::output::OutputOptions;
+use flock_core::rootfs::{Bootloader, DiskLayout, DiskOptions, DiskSink, Sink as _, Tree};
 
 use super::compare;
-use super::support::ext4::Image;
+use super::support::ext4::{Image, run};
 use super::support::ext4_trees::tree_of;
 use super::support::tars::Tar;
 
@@ -56,7 +62,7 @@ pub(super) fn many_directories() {
 }
 
 /// 300,000 files in 3,000 directories.
-pub(super) fn many_files() {
+fn tree_of_many_files() -> Tree {
     let mut file = std::io::BufWriter::new(tempfile::tempfile().unwrap());
     for at in 0..300_000u32 {
         let content = format!("{at}\n").repeat(1 + at as usize % 300);
@@ -64,7 +70,35 @@ pub(super) fn many_files() {
         file.write_all(&Tar::new().file(&path, &content).0).unwrap();
     }
     file.write_all(&[0; 1024]).unwrap();
-    let tree = tree_of(file.into_inner().unwrap());
+    tree_of(file.into_inner().unwrap())
+}
+
+pub(super) fn many_files() {
+    let tree = tree_of_many_files();
     let image = Image::of(&tree, &Ext4Options::default());
     compare(&tree, &image);
+}
+
+/// The same as a dynamic VHD, in which qemu-img finds the same bytes, and
+/// which flock turns back into them.
+pub(super) fn many_files_as_vhd() {
+    const SIZE: u64 = 8 << 30;
+    let (tree, ctx) = (tree_of_many_files(), Context::new());
+    let image = Image::of(&tree, &Ext4Options::default().with_size(SIZE));
+    let vhd = image.directory.path().join("disk.vhd");
+    let file = File::options().read(true).write(true).create_new(true).open(&vhd).unwrap();
+    let options = DiskOptions::new(DiskFormat::VhdDynamic)
+        .with_layout(DiskLayout::Bare)
+        .with_bootloader(Bootloader::None)
+        .with_size(SIZE);
+    DiskSink::new(&file, options).write(&tree, &ctx).unwrap();
+    assert_same(&["-f", "vpc", "-F", "raw"], &vhd, &image.path());
+    let back = image.directory.path().join("back.img");
+    let read = DiskImage::open(&vhd, &ctx).unwrap();
+    convert(&read, DiskFormat::Raw, &back, &OutputOptions::default(), &ctx).unwrap();
+    assert_same(&["-f", "raw", "-F", "raw"], &back, &image.path());
+}
+
+fn assert_same(formats: &[&str], one: &Path, other: &Path) {
+    run(Command::new("qemu-img").arg("compare").args(formats).args([one, other]));
 }

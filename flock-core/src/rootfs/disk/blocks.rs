@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::copy::copy_range;
-use super::writer::check_within;
+use super::writer::{check_empty, check_ranges, check_within};
 
 /// A block that is not stored.
 const ABSENT: u32 = u32::MAX;
@@ -54,15 +54,9 @@ impl<'a> Blocks<'a> {
     ) -> io::Result<Self> {
         let mut blocks = Self::on_demand(file, size, layout)?;
         blocks.planned = true;
+        check_ranges(size, ranges)?;
         let mut taken = 0;
-        let mut end = 0;
         for range in ranges {
-            if range.start < end || range.end < range.start {
-                let message = format!("the ranges to be written do not ascend at {}", range.start);
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
-            check_within(size, range.start, range.end - range.start)?;
-            end = range.end;
             let Some(last) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
                 continue;
             };
@@ -78,6 +72,7 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn on_demand(file: &'a File, size: u64, layout: Layout) -> io::Result<Self> {
+        check_empty(file)?;
         let count = size.div_ceil(layout.block);
         let count = u32::try_from(count).ok().filter(|count| *count < ABSENT);
         let Some(count) = count else {

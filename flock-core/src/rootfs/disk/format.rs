@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::qcow2::Qcow2;
 use super::vhd::{self, DynamicVhd, FixedVhd};
+use super::writer::check_ranges;
 use super::{DiskId, DiskWriter, RawDisk};
 
 /// How a disk lies in a file.
@@ -88,14 +89,14 @@ enum Inner<'a> {
 impl<'a> DiskFile<'a> {
     /// A disk of `size` bytes in an empty file, of which only the `ranges`
     /// will be written. They ascend; formats that store blocks refuse writes
-    /// to blocks that none of them touches.
+    /// to blocks that none of them touches, with `InvalidInput`.
     ///
     /// The file is the same whatever order they are written in, and from
     /// however many threads.
     ///
     /// # Errors
-    /// `InvalidInput` if the ranges do not ascend or are not within the disk;
-    /// those of the file; an [`Error`](crate::Error) of kind
+    /// `InvalidInput` if the file is not empty, if the ranges do not ascend or
+    /// are not within the disk; those of the file; an [`Error`](crate::Error) of kind
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) within, if the
     /// format has no disks of that size.
     pub fn create(
@@ -104,6 +105,7 @@ impl<'a> DiskFile<'a> {
         size: u64,
         ranges: &[Range<u64>],
     ) -> io::Result<Self> {
+        check_ranges(size, ranges)?;
         Ok(Self(match format {
             DiskFormat::Raw => Inner::Raw(RawDisk::create(file, size)?),
             DiskFormat::VhdFixed => Inner::VhdFixed(FixedVhd::create(file, size)?),

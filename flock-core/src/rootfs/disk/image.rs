@@ -11,6 +11,7 @@ use super::qcow2::{self, Qcow2Reader};
 use super::reader::{DiskReader, RawReader, Source};
 use super::vhd::{self, VhdReader};
 use super::{DiskFormat, DiskId};
+use crate::rootfs::decompress::Compression;
 use crate::{Context, Error, ErrorKind, Result};
 
 /// How much of the begin of a file tells its format.
@@ -59,7 +60,12 @@ enum Reader {
 
 impl DiskImage {
     /// Opens the image in a file or on a block device, and checks its
-    /// structures. What is no VHD and no qcow2 image is a raw disk.
+    /// structures. What is no VHD and no qcow2 image, nothing compressed and no
+    /// archive, is a raw disk.
+    ///
+    /// A raw disk is whatever its machine wrote to it, which may look like
+    /// another format: of disks from machines that are not trusted, state the
+    /// format with [`open_as`](DiskImage::open_as).
     ///
     /// # Errors
     /// - [`ErrorKind::NotFound`], [`ErrorKind::PermissionDenied`] and others of
@@ -67,17 +73,32 @@ impl DiskImage {
     /// - [`ErrorKind::InvalidData`] if the image is so damaged that its data
     ///   cannot be found
     /// - [`ErrorKind::Unsupported`] if it needs another file or a feature that
-    ///   is not supported, or has another format
+    ///   is not supported, is compressed, or has another format
     /// - [`ErrorKind::InvalidConfig`] if the path is a directory
     /// - [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`
     pub fn open(path: &Path, ctx: &Context) -> Result<Self> {
+        Self::open_file(path, None, ctx)
+    }
+
+    /// Opens the image in a file or on a block device as one of this format,
+    /// whatever it looks like, and checks its structures. The two kinds of VHD
+    /// are opened alike.
+    ///
+    /// # Errors
+    /// As [`open`](DiskImage::open); [`ErrorKind::InvalidData`] for an image of
+    /// another format.
+    pub fn open_as(path: &Path, format: DiskFormat, ctx: &Context) -> Result<Self> {
+        Self::open_file(path, Some(Container::of(format)), ctx)
+    }
+
+    fn open_file(path: &Path, container: Option<Container>, ctx: &Context) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
         if metadata.is_dir() {
             let message = format!("{} is a directory, not a disk image", path.display());
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
-        Self::new(path.display().to_string(), Source::File(file), ctx)
+        Self::new(path.display().to_string(), Source::File(file), container, ctx)
     }
 
     /// Opens the image in these bytes; `name` is for messages.
@@ -89,26 +110,36 @@ impl DiskImage {
         bytes: impl Into<Arc<[u8]>>,
         ctx: &Context,
     ) -> Result<Self> {
-        Self::new(name.into(), Source::Bytes(bytes.into()), ctx)
+        Self::new(name.into(), Source::Bytes(bytes.into()), None, ctx)
     }
 
-    pub(super) fn new(name: String, source: Source, ctx: &Context) -> Result<Self> {
+    fn new(
+        name: String,
+        source: Source,
+        container: Option<Container>,
+        ctx: &Context,
+    ) -> Result<Self> {
         let mut checks = Vec::new();
-        Self::checked(name, source, &mut checks, ctx).map(|image| Self { checks, ..image })
+        Self::checked(name, source, container, &mut checks, ctx)
+            .map(|image| Self { checks, ..image })
     }
 
-    /// The image, whose checks go to `checks`: those that were made before an
-    /// error too.
+    /// The image, recognised unless its container is stated. Its checks go to
+    /// `checks`: those that were made before an error too.
     pub(super) fn checked(
         name: String,
         source: Source,
+        stated: Option<Container>,
         checks: &mut Vec<Check>,
         ctx: &Context,
     ) -> Result<Self> {
         let placed = |error: Error| error.with("path", name.clone());
         let failed = |error| Error::io("read", Path::new(&name), error);
         let length = source.length().map_err(failed)?;
-        let container = container(&source, length).map_err(failed)?;
+        let container = match stated {
+            Some(container) => container,
+            None => container(&source, length).map_err(failed)?,
+        };
         let reader = match container {
             Container::Qcow2 => Reader::Qcow2(qcow2::open(source, checks, ctx).map_err(placed)?),
             Container::Vhd => Reader::Vhd(vhd::open(source, checks).map_err(placed)?),
@@ -219,11 +250,22 @@ pub(super) enum Container {
     Qcow2,
 }
 
+impl Container {
+    fn of(format: DiskFormat) -> Self {
+        match format {
+            DiskFormat::Raw => Self::Raw,
+            DiskFormat::VhdFixed | DiskFormat::VhdDynamic => Self::Vhd,
+            DiskFormat::Qcow2 => Self::Qcow2,
+        }
+    }
+}
+
 /// Recognises the format by the first and last [`START`] bytes of a file.
 pub(super) fn recognise(start: &[u8], end: &[u8]) -> Result<Container> {
     if qcow2::is_qcow2(start) {
         return Ok(Container::Qcow2);
     }
+    refuse_what_is_no_disk(start)?;
     for (at, magic, name) in OTHERS {
         if start.get(at..).is_some_and(|rest| rest.starts_with(magic)) {
             let message = format!("the format {name} is not supported");
@@ -232,6 +274,23 @@ pub(super) fn recognise(start: &[u8], end: &[u8]) -> Result<Container> {
         }
     }
     if vhd::is_vhd(start, end) { Ok(Container::Vhd) } else { Ok(Container::Raw) }
+}
+
+/// Refuses what would be a raw disk of bytes that no machine could use.
+fn refuse_what_is_no_disk(start: &[u8]) -> Result<()> {
+    // POSIX.1-2017, pax, "ustar Header Block".
+    const TAR: (usize, &[u8]) = (257, b"ustar");
+    let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
+    let compression = Compression::recognise(start);
+    if compression != Compression::None {
+        let program = compression.as_str();
+        return Err(unsupported(format!("the image is compressed with {program}"))
+            .hint(format!("decompress it first: `{program} -d`")));
+    }
+    if start.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Err(unsupported("this is a tar archive, not a disk image".to_owned()));
+    }
+    Ok(())
 }
 
 /// Recognises the format of a file.

@@ -162,7 +162,7 @@ pub fn inspect(path: &Path, ctx: &Context) -> Result<Inspection> {
 impl Inspection {
     fn look_at_image(&mut self, source: Source, ctx: &Context) -> Result<()> {
         let name = self.path.display().to_string();
-        let image = match DiskImage::checked(name, source, &mut self.checks, ctx) {
+        let image = match DiskImage::checked(name, source, None, &mut self.checks, ctx) {
             Ok(image) => image,
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 self.checks.push(Check::failed("structure", error.to_string()));
@@ -184,7 +184,7 @@ impl Inspection {
         match kind {
             Container::Raw => {
                 let name = self.path.display().to_string();
-                let head = DiskImage::checked(name, source, &mut Vec::new(), ctx)?;
+                let head = DiskImage::checked(name, source, None, &mut Vec::new(), ctx)?;
                 self.look_at_disk(&head)?;
                 // What lies behind the head was not looked at.
                 self.checks.clear();

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use super::copy::copy_range;
@@ -58,11 +59,14 @@ pub struct RawDisk<'a> {
 }
 
 impl<'a> RawDisk<'a> {
-    /// A disk of `size` bytes in `file`, which is given that length.
+    /// A disk of `size` bytes in `file`, which is empty and is given that
+    /// length.
     ///
     /// # Errors
-    /// Those of setting the file's length.
+    /// `InvalidInput` if the file is not empty; those of setting its length,
+    /// which only regular files have.
     pub fn create(file: &'a File, size: u64) -> io::Result<Self> {
+        check_empty(file)?;
         file.set_len(size)?;
         Ok(Self { file, size })
     }
@@ -137,6 +141,32 @@ impl DiskWriter for Partition<'_> {
         check_within(self.size, offset, length)?;
         self.disk.copy_at(source, source_offset, length, self.start + offset)
     }
+}
+
+/// Refuses a file that holds something: what is not written has to read as
+/// zeros.
+pub(super) fn check_empty(file: &File) -> io::Result<()> {
+    match file.metadata()?.len() {
+        0 => Ok(()),
+        length => {
+            let message = format!("the file for the disk is not empty: it has {length} bytes");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        }
+    }
+}
+
+/// Refuses ranges that do not ascend or are not within a disk of `size` bytes.
+pub(super) fn check_ranges(size: u64, ranges: &[Range<u64>]) -> io::Result<()> {
+    let mut end = 0;
+    for range in ranges {
+        if range.start < end || range.end < range.start {
+            let message = format!("the ranges to be written do not ascend at {}", range.start);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        check_within(size, range.start, range.end - range.start)?;
+        end = range.end;
+    }
+    Ok(())
 }
 
 /// Refuses what is not within a disk of `size` bytes.

@@ -59,6 +59,20 @@ impl Geometry {
         self.size.map(|size| size - self.root_start() - self.tail())
     }
 
+    /// An error about the file system's size, in terms of the disk's.
+    pub(super) fn of_disk(&self, error: Error) -> Error {
+        let needed = error.context_value("needed_bytes").and_then(|needed| needed.parse().ok());
+        let (Some(needed), Some(size)) = (needed, self.size) else { return error };
+        let around = self.root_start() + self.tail();
+        let needed = self.format.round_up(around.saturating_add(needed));
+        let message = format!("a disk of {size} bytes is too small: it needs {needed} bytes");
+        Error::new(error.kind(), message)
+            .with("size_bytes", size.to_string())
+            .with("needed_bytes", needed.to_string())
+            .hint(format!("make it at least {} MiB", needed.div_ceil(1 << 20)))
+            .caused_by(error)
+    }
+
     /// The size of the disk for a file system of that size.
     pub(super) fn disk_size(&self, file_system: u64) -> u64 {
         let needed = self.root_start() + file_system + self.tail();

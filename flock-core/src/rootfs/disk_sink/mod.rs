@@ -17,14 +17,14 @@ use super::disk::{DiskFile, DiskId, DiskWriter, Partition};
 use super::ext4::{Ext4Layout, Ext4Options};
 use super::sink::{Sink, Written};
 use super::tree::Tree;
-use crate::{Context, Error, Result};
+use crate::{Context, Error, ErrorKind, Result};
 
 /// Writes a tree as a disk: an ext4 file system, a partition table around it
 /// if the layout has one, and a boot loader, in any [`DiskFormat`].
 ///
 /// [`prepare`](DiskSink::prepare) puts what the boot loader needs into the
-/// tree; without it, [`write`](Sink::write) makes a disk that nothing starts
-/// from. The same tree and options give the same bytes.
+/// tree, before [`write`](Sink::write). Both block, and leave what they have
+/// written in the file when they fail. The same tree and options give the same bytes.
 ///
 /// ```
 /// use flock_core::rootfs::disk::DiskFormat;
@@ -54,6 +54,7 @@ pub struct DiskSink<'f> {
     /// The file system's UUID, once it is decided.
     uuid: Option<DiskId>,
     code: Option<BootCode>,
+    prepared: bool,
 }
 
 impl<'f> DiskSink<'f> {
@@ -61,7 +62,7 @@ impl<'f> DiskSink<'f> {
     #[must_use]
     pub fn new(file: &'f File, options: DiskOptions) -> Self {
         let uuid = options.uuid;
-        Self { file, options, name: "the disk".to_owned(), uuid, code: None }
+        Self { file, options, name: "the disk".to_owned(), uuid, code: None, prepared: false }
     }
 
     /// Sets what the output is called in messages.
@@ -78,8 +79,10 @@ impl<'f> DiskSink<'f> {
     ///
     /// # Errors
     /// Those of [`BootPlan::new`], of [`Ext4Layout::plan`] and of
-    /// [`Tree::inject`].
+    /// [`Tree::inject`]: [`AlreadyExists`](crate::ErrorKind::AlreadyExists)
+    /// where it was called before.
     pub fn prepare(&mut self, tree: &mut Tree, ctx: &Context) -> Result<()> {
+        self.prepared = true;
         if self.options.bootloader == Bootloader::None {
             return Ok(());
         }
@@ -87,9 +90,12 @@ impl<'f> DiskSink<'f> {
         let uuid = match self.uuid {
             Some(uuid) => uuid,
             // The files that are put in name the UUID, so it follows from
-            // what was there before.
+            // what was there before. Whether the disk is large enough is seen
+            // when all files are there.
             None => {
-                let layout = Ext4Layout::plan(tree, &self.file_system(&geometry), ctx)?;
+                let mut options = self.file_system(&geometry);
+                options.size = None;
+                let layout = Ext4Layout::plan(tree, &options, ctx)?;
                 DiskId::from_bytes(layout.uuid())
             }
         };
@@ -171,10 +177,19 @@ impl Sink for DiskSink<'_> {
     /// # Errors
     /// Those of [`Ext4Layout::plan`], before anything is written, and of
     /// [`Ext4Layout::write`]; [`InvalidConfig`](crate::ErrorKind::InvalidConfig)
-    /// for a size that the format or the layout does not have.
+    /// for a size that the format or the layout does not have or that is too
+    /// small, whose context value `needed_bytes` is the least size of the disk
+    /// that would do, and for a boot loader without
+    /// [`prepare`](DiskSink::prepare).
     fn write(&mut self, tree: &Tree, ctx: &Context) -> Result<Written> {
+        if self.options.bootloader != Bootloader::None && !self.prepared {
+            let message = "a disk with a boot loader was not prepared for it";
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .hint("call `prepare` with the tree first, or choose `Bootloader::None`"));
+        }
         let geometry = self.geometry()?;
-        let layout = Ext4Layout::plan(tree, &self.file_system(&geometry), ctx)?
+        let layout = Ext4Layout::plan(tree, &self.file_system(&geometry), ctx)
+            .map_err(|error| geometry.of_disk(error))?
             .with_name(Path::new(&self.name));
         let size = geometry.disk_size(layout.size());
         let core = self.code.as_ref().map_or(0, |code| code.embedded.len() as u64);

@@ -402,8 +402,11 @@ impl Tree {
         Ok(walk.missing.is_empty().then_some(walk.node))
     }
 
-    /// The time of what flock makes itself.
-    pub(crate) fn made_time(&self) -> i64 {
+    /// The time for what a sink makes itself, a root that is in no source for
+    /// example, in seconds of Unix time: `SOURCE_DATE_EPOCH` if that was given,
+    /// else the newest time of the sources.
+    #[must_use]
+    pub fn made_time(&self) -> i64 {
         self.epoch.unwrap_or(self.newest)
     }
 

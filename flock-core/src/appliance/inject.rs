@@ -9,13 +9,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// The files that the request puts in.
 pub(super) fn files(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
-    let root = |path: &str, mode, content| InjectedFile {
-        path: path.to_owned(),
-        content,
-        mode,
-        uid: 0,
-        gid: 0,
-    };
+    let root =
+        |path: &str, mode, content: Vec<u8>| InjectedFile::new(path, content).with_mode(mode);
     let inject = &request.inject;
     let mut files = Vec::new();
     if let Some(name) = &inject.hostname {
@@ -34,13 +29,13 @@ pub(super) fn files(request: &BuildRequest) -> Result<Vec<InjectedFile>> {
                 keys.push(b'\n');
             }
         }
-        files.push(root("/root/.ssh/authorized_keys", 0o600, keys));
+        // sshd refuses keys in directories that others can write to (sshd(8)).
+        let keys = root("/root/.ssh/authorized_keys", 0o600, keys);
+        files.push(keys.with_directory_mode(0o700));
     }
     for file in &inject.files {
-        let (mode, owner) = (file.mode, file.owner);
-        let content = read(&file.content)?;
-        let path = file.path.clone();
-        files.push(InjectedFile { path, content, mode, uid: owner.uid, gid: owner.gid });
+        let put = InjectedFile::new(&file.path, read(&file.content)?).with_mode(file.mode);
+        files.push(put.with_owner(file.owner.uid, file.owner.gid));
     }
     Ok(files)
 }

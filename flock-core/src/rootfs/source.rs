@@ -161,8 +161,7 @@ impl Source<'_> {
         if compression == Compression::None && unchecked {
             return PlainFile::new(file, self.path.to_path_buf(), compression, None);
         }
-        let identity =
-            Identity::of(&file).map_err(|error| Error::io("look at", self.path, error))?;
+        let identity = self.identity(&file)?;
         // Whoever else opens this very file waits here, and finds it done.
         let _lock = self.options.cache.lock(&identity.key(), self.ctx)?;
         let known = note::read(&self.options.cache, &identity)?;
@@ -186,6 +185,13 @@ impl Source<'_> {
             self.remember(&file, &identity, checksum)?;
         }
         Ok(plain)
+    }
+
+    /// What tells this file from others, and from itself once it has changed.
+    fn identity(&self, file: &File) -> Result<Identity> {
+        let is_kept = self.path.starts_with(self.options.cache.dir());
+        let identity = if is_kept { Identity::of_kept(file) } else { Identity::of(file) };
+        identity.map_err(|error| Error::io("look at", self.path, error))
     }
 
     /// The decompressed file, if the cache has it.
@@ -327,7 +333,7 @@ impl Source<'_> {
 
     /// Notes the checksum of a file that is still what it was at first.
     fn remember(&self, file: &File, identity: &Identity, checksum: &Checksum) -> Result<()> {
-        let now = Identity::of(file).map_err(|error| Error::io("look at", self.path, error))?;
+        let now = self.identity(file)?;
         if now != *identity {
             let message = format!("{} changed while it was read", self.path.display());
             return Err(Error::new(ErrorKind::Conflict, message)

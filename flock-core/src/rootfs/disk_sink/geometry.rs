@@ -54,17 +54,21 @@ impl Geometry {
         }
     }
 
+    /// How much of the disk is not the file system's.
+    pub(super) fn around(&self) -> u64 {
+        self.root_start() + self.tail()
+    }
+
     /// The size of the file system, if that of the disk was chosen.
     pub(super) fn file_system_size(&self) -> Option<u64> {
-        self.size.map(|size| size - self.root_start() - self.tail())
+        self.size.map(|size| size - self.around())
     }
 
     /// An error about the file system's size, in terms of the disk's.
     pub(super) fn of_disk(&self, error: Error) -> Error {
         let needed = error.context_value("needed_bytes").and_then(|needed| needed.parse().ok());
         let (Some(needed), Some(size)) = (needed, self.size) else { return error };
-        let around = self.root_start() + self.tail();
-        let needed = self.format.round_up(around.saturating_add(needed));
+        let needed = self.format.round_up(self.around().saturating_add(needed));
         let message = format!("a disk of {size} bytes is too small: it needs {needed} bytes");
         Error::new(error.kind(), message)
             .with("size_bytes", size.to_string())

@@ -94,8 +94,13 @@ impl<'f> DiskSink<'f> {
             // when all files are there.
             None => {
                 let mut options = self.file_system(&geometry);
-                options.size = None;
-                let layout = Ext4Layout::plan(tree, &options, ctx)?;
+                let layout = match Ext4Layout::plan(tree, &options, ctx) {
+                    Err(error) if error.context_value("needed_bytes").is_some() => {
+                        options.size = None;
+                        Ext4Layout::plan(tree, &options, ctx)?
+                    }
+                    planned => planned?,
+                };
                 DiskId::from_bytes(layout.uuid())
             }
         };
@@ -119,6 +124,7 @@ impl<'f> DiskSink<'f> {
     /// The options of the file system.
     fn file_system(&self, geometry: &Geometry) -> Ext4Options {
         let mut options = Ext4Options::default()
+            .with_around(geometry.around())
             .with_label(self.options.label.clone())
             .with_threads(self.options.threads);
         options.uuid = self.uuid.map(|uuid| *uuid.as_bytes());

@@ -61,6 +61,37 @@ fn every_layout_in_every_format_is_sound_and_holds_the_file_system() {
 }
 
 #[test]
+fn a_disk_of_the_size_that_was_said_to_be_needed_is_large_enough() {
+    for format in [DiskFormat::Raw, DiskFormat::VhdDynamic] {
+        for layout in DiskLayout::ALL {
+            let small = options(format, layout).with_size(6 << 20);
+            let error = image(small.clone()).unwrap_err();
+            let needed = error.context_value("needed_bytes").unwrap().parse().unwrap();
+            image(small.with_size(needed)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn by_default_a_disk_has_whole_gib() {
+    for layout in DiskLayout::ALL {
+        let mut options = options(DiskFormat::Raw, layout);
+        options.size = None;
+        let (ctx, file) = (Context::new(), tempfile::tempfile().unwrap());
+        DiskSink::new(&file, options).write(&tree(), &ctx).unwrap();
+        assert_eq!(file.metadata().unwrap().len() % (1 << 30), 0, "{layout}");
+    }
+}
+
+#[test]
+fn a_boot_loader_needs_to_be_prepared() {
+    let options = options(DiskFormat::Raw, DiskLayout::Bare).with_bootloader(Bootloader::Grub);
+    let (ctx, file) = (Context::new(), tempfile::tempfile().unwrap());
+    let error = DiskSink::new(&file, options).write(&tree(), &ctx).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
 fn the_same_tree_gives_the_same_bytes() {
     let of = || image(options(DiskFormat::VhdDynamic, DiskLayout::Gpt)).unwrap();
     assert_eq!(of(), of());

@@ -234,7 +234,9 @@ fn frame(options: &Ext4Options, survey: &Survey) -> Result<(u64, Frame)> {
         Some(size) => size,
         None => {
             let needed = smallest(options, survey).ok_or_else(too_much)?;
-            (2 * needed).next_multiple_of(GIB).clamp(MIN_DEFAULT_SIZE, MAX_SIZE)
+            let disk = (2 * needed).saturating_add(options.around);
+            let disk = disk.checked_next_multiple_of(GIB).unwrap_or(u64::MAX);
+            disk.clamp(MIN_DEFAULT_SIZE, MAX_SIZE).saturating_sub(options.around)
         }
     };
     let frame = Frame::new(size, options, survey);

@@ -25,6 +25,9 @@ pub struct Ext4Options {
     /// By default twice what the content takes with all metadata, rounded up
     /// to whole GiB, and at least 2 GiB.
     pub size: Option<u64>,
+    /// How much of the disk is not the file system's, in bytes: the size by
+    /// default leaves it, so that the disk has whole GiB. 0 by default.
+    pub around: u64,
     /// The volume label, at most 16 bytes; none by default.
     pub label: String,
     /// The UUID. By default it is derived from the names, kinds, sizes, times
@@ -47,6 +50,7 @@ impl Default for Ext4Options {
     fn default() -> Self {
         Self {
             size: None,
+            around: 0,
             label: String::new(),
             uuid: None,
             inodes: None,
@@ -57,6 +61,13 @@ impl Default for Ext4Options {
 }
 
 impl Ext4Options {
+    /// Sets [`around`](Self::around), in bytes.
+    #[must_use]
+    pub fn with_around(mut self, bytes: u64) -> Self {
+        self.around = bytes;
+        self
+    }
+
     /// Sets [`size`](Self::size), in bytes.
     #[must_use]
     pub fn with_size(mut self, bytes: u64) -> Self {

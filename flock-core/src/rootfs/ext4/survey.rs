@@ -414,7 +414,8 @@ struct Fingerprint {
 
 impl Fingerprint {
     fn new(options: &Ext4Options) -> Self {
-        let Ext4Options { size, label, uuid, inodes, reserved_percent, threads: _ } = options;
+        let Ext4Options { size, label, uuid, inodes, reserved_percent, around: _, threads: _ } =
+            options;
         let text =
             format!("flock ext4 1 {size:?} {label:?} {uuid:?} {inodes:?} {reserved_percent}\n");
         Self { digest: Sha256::new(), buffer: text.into_bytes() }

@@ -12,6 +12,10 @@ use crate::{Error, Result};
 /// go by ticks, of 2 seconds on the coarsest file systems in use.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// How many of the parts of an [`Identity`] stay when its file is touched: all
+/// but the time of change, which is the last.
+const UNTOUCHED: usize = 4;
+
 /// What differs when a file is replaced or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -25,6 +29,15 @@ impl Identity {
         let metadata = file.metadata()?;
         let (parts, changed) = parts(&metadata)?;
         Ok(Self { parts, len: metadata.len(), changed })
+    }
+
+    /// The identity of a file that the cache keeps. Such a file is complete
+    /// when it gets its name and never changes, but every use touches it.
+    pub(super) fn of_kept(file: &File) -> io::Result<Self> {
+        let identity = Self::of(file)?;
+        let mut parts = identity.parts;
+        parts.truncate(UNTOUCHED);
+        Ok(Self { parts, len: identity.len, changed: UNIX_EPOCH })
     }
 
     pub(super) fn len(&self) -> u64 {

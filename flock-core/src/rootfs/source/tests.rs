@@ -142,6 +142,23 @@ fn the_second_time_it_is_there() {
 }
 
 #[test]
+fn a_file_that_the_cache_keeps_is_decompressed_once() {
+    let fixture = Fixture::new();
+    let cache = &fixture.options.cache;
+    let key = CacheKey::derived("download", &["base"]);
+    let mut writer = cache.insert(&key).unwrap();
+    writer.write_all(&gzip(b"content")).unwrap();
+    writer.commit().unwrap();
+    // Each lookup touches the file, as each build does.
+    let open = || fixture.open(&cache.lookup(&key).unwrap().unwrap()).unwrap().path;
+    let made = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let first = open();
+    let before = made(&first);
+    assert_eq!((open(), made(&first)), (first.clone(), before));
+    assert_eq!(fixture.cached(), 3, "the download, the content, and one note");
+}
+
+#[test]
 fn the_same_content_elsewhere_is_decompressed_once_if_its_checksum_is_given() {
     let mut fixture = Fixture::new();
     let packed = gzip(b"content");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::nodes::{Given, NodeId};
 use super::walk::{Links, Lost};
-use super::{Inode, Tree, owned, row, split};
+use super::{DIRECTORY_MODE, Inode, Tree, owned, row, split};
 use crate::progress::Level;
 use crate::rootfs::index::{Indexed, Kind, SourceIndex};
 use crate::rootfs::name;
@@ -126,7 +126,7 @@ impl Tree {
         if self.kind(node) != Kind::Directory {
             return Err(arrival.lost(&Lost::NotADirectory(self.nodes.path(node))));
         }
-        let parent = self.make_directories(node, &missing)?;
+        let parent = self.make_directories(node, &missing, DIRECTORY_MODE)?;
         self.place(arrival, root, role, parent, moved)
     }
 

@@ -29,6 +29,9 @@ use crate::{Context, Error, ErrorKind, Result};
 /// The `layer` of what flock itself makes.
 const MADE: u16 = u16::MAX;
 
+/// The permission bits of directories that had to be made.
+const DIRECTORY_MODE: u32 = 0o755;
+
 /// How a [`Tree`] is put together.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -88,6 +91,8 @@ pub struct InjectedFile {
     pub content: Vec<u8>,
     /// Its permission bits.
     pub mode: u32,
+    /// Those of the directories on the way to it that are missing.
+    pub directory_mode: u32,
     /// Its owner.
     pub uid: u32,
     /// Its group.
@@ -95,15 +100,30 @@ pub struct InjectedFile {
 }
 
 impl InjectedFile {
-    /// A file with that content, mode 0644 and owner 0:0.
+    /// A file with that content, mode 0644 and owner 0:0, in directories of
+    /// mode 0755.
     pub fn new(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), content: content.into(), mode: 0o644, uid: 0, gid: 0 }
+        Self {
+            path: path.into(),
+            content: content.into(),
+            mode: 0o644,
+            directory_mode: DIRECTORY_MODE,
+            uid: 0,
+            gid: 0,
+        }
     }
 
     /// Sets [`mode`](Self::mode).
     #[must_use]
     pub fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// Sets [`directory_mode`](Self::directory_mode).
+    #[must_use]
+    pub fn with_directory_mode(mut self, mode: u32) -> Self {
+        self.directory_mode = mode;
         self
     }
 
@@ -226,7 +246,7 @@ impl Tree {
         let root = Given { inode: 0, layer: MADE, entry: 0, moved: false };
         let mut tree = Self {
             layers: Vec::new(),
-            made: vec![Made { content: None, mode: 0o755, uid: 0, gid: 0 }],
+            made: vec![Made { content: None, mode: DIRECTORY_MODE, uid: 0, gid: 0 }],
             rules: Vec::new(),
             nodes: Nodes::new(root),
             inodes: vec![Inode { layer: MADE, rules: 0, entry: 0, kind: Kind::Directory }],
@@ -264,7 +284,8 @@ impl Tree {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] if the target is the root, has `..`, runs
-    /// in a circle or through something that is no directory;
+    /// in a circle or through something that is no directory, or if nothing is
+    /// left of an application once components are stripped;
     /// [`ErrorKind::InvalidData`] for an application that breaks the rules
     /// above; [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`.
     pub fn replace(
@@ -278,8 +299,17 @@ impl Tree {
         self.rules.push(Rules { owner: options.owner });
         let rules = u16::try_from(self.rules.len())
             .map_err(|_| Error::new(ErrorKind::InvalidConfig, "too many applications"))?;
-        let role = Role::Application { rules, strip: options.strip_components };
-        self.apply(application, node, &role, ctx)
+        let strip = options.strip_components;
+        let (name, was_empty) = (application.name().to_owned(), application.is_empty());
+        let before = self.nodes.live();
+        self.apply(application, node, &Role::Application { rules, strip }, ctx)?;
+        if strip > 0 && !was_empty && self.nodes.live() == before {
+            let message = format!("nothing is left of {name} without {strip} leading components");
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("strip_components", strip.to_string())
+                .hint("strip fewer of them"));
+        }
+        Ok(())
     }
 
     /// Leaves out everything whose path matches one of the patterns, and what
@@ -338,7 +368,7 @@ impl Tree {
         if self.kind(node) != Kind::Directory {
             return Err(refuse(format!("'{}' is not a directory", name::show(parent))));
         }
-        let parent = self.make_directories(node, &missing)?;
+        let parent = self.make_directories(node, &missing, file.directory_mode & 0o7777)?;
         if let Some(old) = self.nodes.child(parent, name) {
             if self.kind(old) == Kind::Directory {
                 return Err(refuse("there is a directory of that name".to_owned()));
@@ -421,7 +451,7 @@ impl Tree {
             .map_err(|lost| refuse(lost.to_string()))?;
         let (node, missing) = (walk.node, owned(&walk.missing));
         if !missing.is_empty() {
-            return self.make_directories(node, &missing);
+            return self.make_directories(node, &missing, DIRECTORY_MODE);
         }
         if node == NodeId::ROOT {
             return Err(refuse("it is the root, and the whole base would go".to_owned()));
@@ -432,13 +462,13 @@ impl Tree {
         }
         let (parent, name) = (self.nodes.parent(node), self.nodes.name(node).to_vec());
         self.nodes.remove(node);
-        self.make_directories(parent, &[name])
+        self.make_directories(parent, &[name], DIRECTORY_MODE)
     }
 
     /// Makes the directories `names`, each in the one before.
-    fn make_directories(&mut self, start: NodeId, names: &[Vec<u8>]) -> Result<NodeId> {
+    fn make_directories(&mut self, start: NodeId, names: &[Vec<u8>], mode: u32) -> Result<NodeId> {
         names.iter().try_fold(start, |parent, name| {
-            let made = Made { content: None, mode: 0o755, uid: 0, gid: 0 };
+            let made = Made { content: None, mode, uid: 0, gid: 0 };
             self.add_made(parent, name, made, Kind::Directory)
         })
     }

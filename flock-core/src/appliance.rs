@@ -162,7 +162,9 @@ pub struct BuildRequest {
 impl BuildRequest {
     /// The base alone, written to `output`, under the name `app` in messages.
     /// It is compressed as the output's name says, see
-    /// [`BuildRequest::with_output`]; not at all if it says nothing.
+    /// [`BuildRequest::with_output`]; not at all if it says nothing. It is a
+    /// tar unless [`BuildRequest::with_format`] asks for a disk: a name that
+    /// says otherwise is refused.
     ///
     /// Nothing is left out or put in; at most [`DEFAULT_MAX_SIZE`]; a file
     /// that is there is not replaced; synced to the disk; as many threads as

@@ -89,7 +89,7 @@ pub struct ImageSpec {
     pub owner: Owner,
     /// The name, usually the application's.
     pub name: String,
-    /// The version; name and version together are unique.
+    /// The version; name and version together are unique in the namespace.
     pub version: String,
     /// What it is made from.
     pub source: ImageSource,

@@ -73,6 +73,9 @@
 //! # }
 //! ```
 //!
+//! With [`with_format`](appliance::BuildRequest::with_format) it is a disk that
+//! boots, as raw, VHD or qcow2; [`rootfs`] lists what else there is for disks.
+//!
 //! # Writing a backend
 //!
 //! 1. Implement the trait. Its methods say what they must do, and with which
@@ -429,8 +432,9 @@
 //! - Around backends: [`layers`], [`memory`], and the conformance suites,
 //!   `conformance`.
 //! - Making an appliance: [`app`] reads an application's `config.yaml`,
-//!   [`appliance`] builds it; a [`location`] says where something is, `fetch` brings what it is made of through the
-//!   [`cache`], [`rootfs`] is the pipeline itself, usable alone.
+//!   [`appliance`] builds it; a [`location`] says where something is, `fetch`
+//!   brings what it is made of through the [`cache`], [`rootfs`] is the pipeline
+//!   itself, usable alone: tars, disks, ext4 file systems, boot loaders.
 //! - What flock remembers: [`state`]. What it is told: [`settings`] and
 //!   [`profile`], read by [`document`]; what this machine lacks: [`doctor`].
 //!

@@ -178,7 +178,8 @@ impl ApplicationConfig {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum RepositoryType {
-    /// A tar archive, compressed or not.
+    /// A tar archive, compressed or not; also a directory, with all that is in
+    /// it.
     Tar,
     /// A git repository.
     Git,

@@ -23,7 +23,7 @@ pub struct SuiteOptions {
     pub capabilities: ImageCapabilities,
     /// There is a builder in a second namespace.
     pub foreign: bool,
-    /// FaultInjector can be injected.
+    /// Faults can be injected.
     pub faults: bool,
     /// There is a provisioner that deploys the images.
     pub nodes: bool,
@@ -85,7 +85,7 @@ pub struct Subject {
     pub broken: Option<ImageSource>,
     /// A builder for the same backend in another namespace, and that.
     pub foreign: Option<(Arc<dyn ImageBuilder>, String)>,
-    /// FaultInjector beneath the builder.
+    /// Injects faults beneath the builder.
     pub faults: Option<Arc<dyn FaultInjector>>,
     /// A provisioner that deploys the images.
     pub nodes: Option<Arc<dyn Provisioner>>,

@@ -23,7 +23,7 @@ pub struct SuiteOptions {
     pub capabilities: ProvisionerCapabilities,
     /// There is a provisioner in a second namespace.
     pub foreign: bool,
-    /// FaultInjector can be injected.
+    /// Faults can be injected.
     pub faults: bool,
     /// There is a volume driver whose volumes can be attached to the nodes.
     pub volumes: bool,
@@ -86,7 +86,7 @@ pub struct Subject {
     /// A provisioner of the same backend in another namespace, with that and
     /// an image it can deploy.
     pub foreign: Option<(Arc<dyn Provisioner>, String, ImageId)>,
-    /// FaultInjector beneath the provisioner.
+    /// Injects faults beneath the provisioner.
     pub faults: Option<Arc<dyn FaultInjector>>,
     /// A driver whose volumes can be attached to the nodes.
     pub volumes: Option<Arc<dyn VolumeDriver>>,

@@ -31,7 +31,7 @@ pub struct SuiteOptions {
     pub nodes: usize,
     /// There is a driver in a second namespace.
     pub foreign: bool,
-    /// FaultInjector can be injected.
+    /// Faults can be injected.
     pub faults: bool,
     /// Data can be written and read.
     pub data: bool,
@@ -89,7 +89,7 @@ pub struct Subject {
     pub unknown_node: NodeId,
     /// A driver for the same backend in another namespace, and that.
     pub foreign: Option<(Arc<dyn VolumeDriver>, String)>,
-    /// FaultInjector beneath the driver.
+    /// Injects faults beneath the driver.
     pub faults: Option<Arc<dyn FaultInjector>>,
     /// A way to the data.
     pub data: Option<Arc<dyn Data>>,

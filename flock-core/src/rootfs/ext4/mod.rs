@@ -99,10 +99,23 @@
 //! `casefold`, and blocks of no other size.
 //!
 //! # Specification
-//! The [kernel's documentation of ext4's data structures][spec]; each file of
-//! this module names its sections. Where that is silent, what e2fsprogs 1.47
-//! writes and checks decided: the numbers by which `mke2fs` chooses sizes, the
-//! resize inode, and the hash of names.
+//! The [kernel's documentation of ext4's data structures][spec]:
+//!
+//! | what is written | sections |
+//! |---|---|
+//! | the superblock and its copies | "Super Block" |
+//! | group descriptors, bitmaps | "Block Group Descriptors", "Block and inode Bitmaps", "Flexible Block Groups" |
+//! | inodes | "Index Nodes": "Inode Timestamps", "Symbolic Links" |
+//! | where a file's blocks are | "Extent Tree" |
+//! | directories | "Directory Entries": "Linear (Classic) Directories", "Hash Tree Directories"; RFC 1320 for the half MD4 of names |
+//! | extended attributes, access lists | "Extended Attributes"; `acl(5)`, `linux/posix_acl_xattr.h` |
+//! | the journal | "Journal (jbd2)": "Super Block" |
+//! | CRC-32C of everything | "Checksums" |
+//! | the inode for growing | "Special inodes", "Direct/Indirect Block Addressing" |
+//!
+//! Where that is silent, what e2fsprogs 1.47 writes and checks decided: the
+//! numbers by which `mke2fs` chooses sizes, the resize inode, and the hash of
+//! names.
 //!
 //! [spec]: https://docs.kernel.org/filesystems/ext4/index.html
 

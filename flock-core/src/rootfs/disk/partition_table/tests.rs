@@ -149,7 +149,6 @@ fn what_is_no_table_is_none() {
 /// Garbage in the place of numbers must end in a check, not in a panic.
 #[test]
 fn hostile_headers_are_told() {
-    let file = tempfile::tempfile().unwrap();
     for (at, field) in [
         (72, u64::MAX.to_le_bytes().to_vec()),
         (80, u32::MAX.to_le_bytes().to_vec()),
@@ -158,6 +157,7 @@ fn hostile_headers_are_told() {
         (12, 0u32.to_le_bytes().to_vec()),
         (24, 7u64.to_le_bytes().to_vec()),
     ] {
+        let file = tempfile::tempfile().unwrap();
         gpt().write(&RawDisk::create(&file, SIZE).unwrap()).unwrap();
         let mut header = [0; 512];
         file.read_exact_at(&mut header, 512).unwrap();

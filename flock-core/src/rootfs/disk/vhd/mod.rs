@@ -39,9 +39,28 @@
 //! - The time stamp that is asked for, or else 1 January 2000, where the time
 //!   stamps of the format begin.
 //!
+//! ```
+//! use flock_core::Context;
+//! use flock_core::rootfs::disk::vhd::DynamicVhd;
+//! use flock_core::rootfs::disk::{DiskId, DiskImage, DiskReader, DiskWriter};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = tempfile::NamedTempFile::new()?;
+//! let disk = DynamicVhd::create(file.as_file(), 64 << 20, &[4096..8192])?;
+//! disk.write_at(b"in the second page", 4096)?;
+//! disk.finish(DiskId::derive("disk", &[b"an example"]), 0)?;
+//!
+//! let image = DiskImage::open(file.path(), &Context::new())?;
+//! let mut bytes = [0; 18];
+//! image.read_at(&mut bytes, 4096)?;
+//! assert_eq!(&bytes, b"in the second page");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is read
 //!
-//! Fixed and dynamic disks with blocks of any power of two, sector bitmaps
+//! [`DiskImage::open`](super::DiskImage::open) reads fixed and dynamic disks with blocks of any power of two, sector bitmaps
 //! respected. Differencing disks are
 //! [`Unsupported`](crate::ErrorKind::Unsupported). Everything is checked
 //! before a byte of data is read: both footers, the header, their checksums,

@@ -1,0 +1,19 @@
+//! flock on Apache CloudStack.
+//!
+//! [`Client`] speaks to the API: signed requests, every error in flock's
+//! terms, lists read to their end, jobs that can be waited for in another
+//! process. It can be used alone.
+
+pub mod api;
+mod client;
+pub mod config;
+mod error;
+mod naming;
+pub mod signature;
+#[cfg(feature = "simulator")]
+pub mod simulator;
+mod tags;
+
+pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
+pub use config::{CloudStackConfig, Method};
+pub use error::is_outcome_unknown;

@@ -1,0 +1,65 @@
+//! The owner's tag, as CloudStack's tags.
+
+use std::collections::BTreeMap;
+
+use flock_core::{Context, ListFilter, Owner, Result};
+
+use crate::client::{Client, Parameters};
+
+/// The tag that holds the name which flock knows a thing by: CloudStack's own
+/// name may have to differ.
+pub(crate) const NAME: &str = "flock.name";
+
+/// Kinds of resource that take tags, as CloudStack calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Template,
+    Machine,
+    Volume,
+    Snapshot,
+}
+
+impl Resource {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Template => "Template",
+            Self::Machine => "UserVm",
+            Self::Volume => "Volume",
+            Self::Snapshot => "Snapshot",
+        }
+    }
+}
+
+/// Tags several things of one owner at once, beside what they are tagged with.
+/// A tag that is there already fails the whole of it in CloudStack, so only
+/// untagged things are tagged. Waits for the job.
+///
+/// # Errors
+/// Those of [`Client::run`].
+pub(crate) async fn put(
+    client: &Client,
+    ctx: &Context,
+    kind: Resource,
+    ids: &[String],
+    tags: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+) -> Result<()> {
+    let parameters = Parameters::new()
+        .with("resourcetype", kind.as_str())
+        .with_list("resourceids", ids)
+        .with_pairs("tags", tags);
+    client.run(ctx, "createTags", &parameters).await.map(drop)
+}
+
+/// The parameters by which a list shows what has the namespace's tag, and the
+/// rest of the filter as far as CloudStack can look for it.
+pub(crate) fn filter(namespace: &str, filter: &ListFilter) -> Parameters {
+    let mut tags = vec![(Owner::NAMESPACE, namespace.to_owned())];
+    tags.extend(filter.app.iter().map(|app| (Owner::APP, app.clone())));
+    tags.extend(filter.request.iter().map(|request| (Owner::REQUEST, request.to_string())));
+    Parameters::new().with_pairs("tags", tags)
+}
+
+/// The owner that these tags tell of, if it is of this namespace.
+pub(crate) fn owner(namespace: &str, tags: &BTreeMap<String, String>) -> Option<Owner> {
+    Owner::from_pairs(tags).filter(|owner| owner.namespace == namespace)
+}

@@ -2,7 +2,6 @@
 
 use flock_core::{Error, ErrorKind, Result};
 
-use crate::api::{DiskOffering, Network, OsType, SecurityGroup, ServiceOffering, Zone};
 use crate::error::BACKEND;
 
 /// How alike a name must be to be worth mentioning (Jaro-Winkler, 0 to 1).
@@ -19,45 +18,21 @@ pub(crate) trait Named {
     fn name(&self) -> &str;
 }
 
-macro_rules! named {
-    ($($type:ty, $what:literal, $name:ident;)*) => {
-        $(impl Named for $type {
-            const WHAT: &'static str = $what;
-
-            fn id(&self) -> &str {
-                &self.id
-            }
-
-            fn name(&self) -> &str {
-                &self.$name
-            }
-        })*
-    };
-}
-
-named! {
-    Zone, "zone", name;
-    OsType, "OS type", description;
-    ServiceOffering, "service offering", name;
-    DiskOffering, "disk offering", name;
-    Network, "network", name;
-    SecurityGroup, "security group", name;
-}
-
 /// The one with this id or exactly this name.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] with the nearest names; [`ErrorKind::InvalidConfig`]
 /// if several have the name.
-pub(crate) fn find<T: Named>(things: Vec<T>, wanted: &str) -> Result<T> {
+pub(crate) fn find<T: Named>(mut things: Vec<T>, wanted: &str) -> Result<T> {
     let by_id = things.iter().position(|thing| thing.id() == wanted);
     let named = |thing: &&T| thing.name() == wanted;
     if by_id.is_none() && things.iter().filter(named).count() > 1 {
         return Err(ambiguous(&things, wanted));
     }
-    let at = by_id.or_else(|| things.iter().position(|thing| thing.name() == wanted));
-    let missing = missing(&things, wanted);
-    at.and_then(|at| things.into_iter().nth(at)).ok_or(missing)
+    match by_id.or_else(|| things.iter().position(|thing| thing.name() == wanted)) {
+        Some(at) => Ok(things.swap_remove(at)),
+        None => Err(missing(&things, wanted)),
+    }
 }
 
 fn ambiguous<T: Named>(things: &[T], wanted: &str) -> Error {

@@ -50,13 +50,18 @@ pub(crate) async fn put(
     client.run(ctx, "createTags", &parameters).await.map(drop)
 }
 
-/// The parameters by which a list shows what has the namespace's tag, and the
-/// rest of the filter as far as CloudStack can look for it.
+/// The parameters by which a list shows at least what the filter means.
+///
+/// Of several tags CloudStack takes things that have any
+/// (`QueryManagerImpl.searchForUserVMs`), so this names the rarest only: what
+/// is listed still has to be compared with the filter.
 pub(crate) fn filter(namespace: &str, filter: &ListFilter) -> Parameters {
-    let mut tags = vec![(Owner::NAMESPACE, namespace.to_owned())];
-    tags.extend(filter.app.iter().map(|app| (Owner::APP, app.clone())));
-    tags.extend(filter.request.iter().map(|request| (Owner::REQUEST, request.to_string())));
-    Parameters::new().with_pairs("tags", tags)
+    let tag = match (&filter.request, &filter.app) {
+        (Some(request), _) => (Owner::REQUEST, request.to_string()),
+        (None, Some(app)) => (Owner::APP, app.clone()),
+        (None, None) => (Owner::NAMESPACE, namespace.to_owned()),
+    };
+    Parameters::new().with_pairs("tags", [tag])
 }
 
 /// The owner that these tags tell of, if it is of this namespace.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lenient;
 use crate::client::{Client, Parameters};
+use crate::naming::Named;
 
 /// A zone: a data centre.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,8 +112,78 @@ pub struct SecurityGroup {
     pub name: String,
 }
 
-/// Every one of these is safe to cancel, and fails as
-/// [`Client::call`](Client::call) does.
+impl Named for Zone {
+    const WHAT: &'static str = "zone";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for OsType {
+    const WHAT: &'static str = "OS type";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.description
+    }
+}
+
+impl Named for ServiceOffering {
+    const WHAT: &'static str = "service offering";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for DiskOffering {
+    const WHAT: &'static str = "disk offering";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Network {
+    const WHAT: &'static str = "network";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for SecurityGroup {
+    const WHAT: &'static str = "security group";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Client {
     /// The zones that the account may use.
     ///

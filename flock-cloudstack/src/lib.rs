@@ -9,6 +9,7 @@ mod client;
 pub mod config;
 mod error;
 mod naming;
+mod provisioner;
 pub mod signature;
 #[cfg(feature = "simulator")]
 pub mod simulator;
@@ -17,3 +18,4 @@ mod tags;
 pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
+pub use provisioner::{CloudStackProvisioner, DeployOption, PasswordSink};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flock_core::{Context, ListFilter, Owner, Result};
 
-use crate::client::{Client, Parameters};
+use crate::client::{Client, Parameters, Started};
 
 /// The tag that holds the name which flock knows a thing by: CloudStack's own
 /// name may have to differ.
@@ -43,11 +43,27 @@ pub(crate) async fn put(
     ids: &[String],
     tags: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
 ) -> Result<()> {
+    let started = begin(client, ctx, kind, ids, tags).await?;
+    client.wait(ctx, &started.job).await.map(drop)
+}
+
+/// Begins to tag several things of one owner at once; as [`put`], without the
+/// wait.
+///
+/// # Errors
+/// Those of [`Client::start`].
+pub(crate) async fn begin(
+    client: &Client,
+    ctx: &Context,
+    kind: Resource,
+    ids: &[String],
+    tags: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+) -> Result<Started> {
     let parameters = Parameters::new()
         .with("resourcetype", kind.as_str())
         .with_list("resourceids", ids)
         .with_pairs("tags", tags);
-    client.run(ctx, "createTags", &parameters).await.map(drop)
+    client.start(ctx, "createTags", &parameters).await
 }
 
 /// The parameters by which a list shows at least what the filter means.

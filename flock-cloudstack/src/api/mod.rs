@@ -5,6 +5,8 @@
 //! ignored. The names are CloudStack's, with underscores.
 
 pub(crate) mod lenient;
+mod machine;
 mod place;
 
+pub use machine::{AffinityGroup, KeyPair, Machine, Nic};
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};

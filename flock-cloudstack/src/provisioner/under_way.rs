@@ -87,7 +87,8 @@ mod tests {
         under_way.enter(&ctx, &nodes(&["c"])).await.unwrap();
         let soon = ctx.clone().with_timeout(Duration::from_secs(1));
         assert!(under_way.enter(&soon, &nodes(&["b", "c"])).await.is_err());
-        let (late, ()) = tokio::join!(under_way.enter(&ctx, &nodes(&["b", "c"])), async {
+        let others = nodes(&["b", "c"]);
+        let (late, ()) = tokio::join!(under_way.enter(&ctx, &others), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(first);
         });

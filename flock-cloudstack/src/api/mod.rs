@@ -6,5 +6,7 @@
 
 pub(crate) mod lenient;
 mod place;
+mod volume;
 
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};
+pub use volume::{Snapshot, Volume};

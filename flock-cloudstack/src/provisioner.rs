@@ -19,20 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flock_core::backend::{Endpoint, Health};
 use flock_core::provisioner::{
     DeploySpec, Deployment, Node, Provisioner, ProvisionerCapabilities, StopOptions,
 };
 use flock_core::secret::Secret;
 use flock_core::state::StateStore;
-use flock_core::{Context, ListFilter, NodeId, Result};
+use flock_core::{Context, Health, ListFilter, NodeId, Result};
 
 pub use self::options::DeployOption;
 use self::under_way::UnderWay;
 use self::watch::Polling;
-use crate::client::{Client, Parameters};
+use crate::client::Client;
 use crate::error::BACKEND;
-use crate::tags;
+use crate::{health, tags};
 
 /// Gets the passwords of new nodes, each at least once: if a run ends before
 /// it is told that a password was taken, the next one hands it over again.
@@ -230,12 +229,7 @@ impl Provisioner for CloudStackProvisioner {
     }
 
     async fn check(&self, ctx: &Context) -> Result<Health> {
-        let body = self.client.call(ctx, "listCapabilities", &Parameters::new()).await;
-        let body = body.map_err(|error| error.during("node.check"))?;
-        let version = body.pointer("/capability/cloudstackversion").and_then(|text| text.as_str());
-        let endpoint =
-            Endpoint::healthy(self.client.config().url.as_str(), version.map(Into::into));
-        Ok(Health::new(BACKEND, vec![endpoint]))
+        health::check(&self.client, ctx).await.map_err(|error| error.during("node.check"))
     }
 
     /// As [`Provisioner::deploy`] says. A node whose machine CloudStack could

@@ -7,6 +7,8 @@
 pub(crate) mod lenient;
 mod machine;
 mod place;
+mod volume;
 
 pub use machine::{AffinityGroup, KeyPair, Machine, Nic};
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};
+pub use volume::{Snapshot, Volume};

@@ -8,24 +8,16 @@ use std::time::{Duration, Instant};
 
 use flock_core::provisioner::{Node, NodeStatus, StopOptions};
 use flock_core::{Context, Error, ErrorKind, Result};
-use serde::Deserialize;
 
 use super::CloudStackProvisioner;
 use super::node::{node, status};
 use super::watch::is_unknown;
-use crate::api::{Machine, lenient};
+use crate::api::{Machine, Volume};
 use crate::client::{JobId, Parameters, Started};
 use crate::error::{BACKEND, is_outcome_unknown};
 
 /// How often a change is asked for whose answer got lost.
 const MAX_TRIES: u32 = 4;
-
-/// A data disk of a machine, as far as destroying cares.
-#[derive(Debug, Deserialize)]
-struct Disk {
-    #[serde(deserialize_with = "lenient::text")]
-    id: String,
-}
 
 impl CloudStackProvisioner {
     /// Our machine of that id.
@@ -162,28 +154,32 @@ impl CloudStackProvisioner {
             self.halt(ctx, id, StopOptions::default().grace).await?;
         }
         for disk in disks {
-            let asked = Parameters::new().with("id", &disk.id);
-            let asked = self.client.start(ctx, "detachVolume", &asked).await;
-            match self.await_change(ctx, asked).await {
-                Ok(()) => {}
-                // It was detached already: by somebody else, or by the change
-                // whose answer got lost.
-                Err(error) if is_unknown(&error) => {}
+            match self.client.detach_volume(ctx, &disk.id).await {
+                Ok(_) => {}
+                // It may be detached: by somebody else, or by the call whose
+                // answer got lost.
+                Err(error) if is_unknown(&error) || is_outcome_unknown(&error) => {
+                    tracing::debug!(%error, volume = disk.id, "whether it is detached will show");
+                }
                 Err(error) => return Err(error.with("volume", disk.id)),
             }
         }
         match self.disks(ctx, id).await?.first() {
             None => Ok(()),
             Some(disk) => {
-                let message = format!("the data disk '{}' cannot be detached", disk.id);
-                Err(Error::new(ErrorKind::Conflict, message).in_backend(BACKEND).with("node", id))
+                let message = format!("the data disk '{}' cannot be detached", disk.name);
+                Err(Error::new(ErrorKind::Conflict, message)
+                    .retryable()
+                    .in_backend(BACKEND)
+                    .with("node", id)
+                    .with("volume", &disk.id))
             }
         }
     }
 
-    async fn disks(&self, ctx: &Context, id: &str) -> Result<Vec<Disk>> {
+    async fn disks(&self, ctx: &Context, id: &str) -> Result<Vec<Volume>> {
         let asked = Parameters::new().with("virtualmachineid", id).with("type", "DATADISK");
-        self.client.list(ctx, "listVolumes", &asked).await
+        self.client.volumes(ctx, &asked).await
     }
 
     /// Waits for what a change began. A lost answer is no error: the next look

@@ -45,7 +45,7 @@ pub(super) fn open(command: &str, bytes: &[u8]) -> Result<Reply> {
 
 /// The items of a list, and how many there are on all pages. An empty list has
 /// neither.
-pub(super) fn items(body: Value) -> (Vec<Value>, Option<u64>) {
+pub(crate) fn items(body: Value) -> (Vec<Value>, Option<u64>) {
     let count = body.get("count").and_then(crate::error::number);
     let Value::Object(members) = body else { return (Vec::new(), count) };
     let list = members.into_iter().find_map(|(_, member)| match member {

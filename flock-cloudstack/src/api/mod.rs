@@ -6,5 +6,9 @@
 
 pub(crate) mod lenient;
 mod place;
+mod template;
 
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};
+pub use template::{
+    DownloadDetail, NewTemplate, Template, TemplateFilter, UploadParams, Zones,
+};

@@ -18,6 +18,8 @@ use serde_json::Value;
 pub use self::job::{Job, JobId, JobStatus, Started};
 pub use self::parameters::Parameters;
 
+pub(crate) use self::transport::trusting;
+
 use self::pace::Pace;
 use self::transport::Failed;
 use crate::config::CloudStackConfig;

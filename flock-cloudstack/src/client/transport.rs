@@ -1,11 +1,12 @@
 //! One request over HTTP, signed at the moment it is sent.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use flock_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, DATE, LOCATION};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 use serde_json::Value;
 
 use super::Parameters;
@@ -51,13 +52,7 @@ pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
         .redirect(redirect::Policy::none())
         .referer(false);
     if let Some(path) = &config.ca_file {
-        let pem = std::fs::read(path)
-            .map_err(|source| Error::io("read the certificates in", path, source))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if certificates.is_empty() {
-            return Err(unusable(format!("{} holds no PEM certificate", path.display())));
-        }
-        builder = builder.tls_certs_merge(certificates);
+        builder = trusting(builder, path)?;
     }
     if !config.verify_tls {
         builder = builder.tls_danger_accept_invalid_certs(true);
@@ -67,6 +62,21 @@ pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
             .hint("install the system's certificates (Debian: apt install ca-certificates)")
             .caused_by(source)
     })
+}
+
+/// The client that also trusts the certificate authorities in a PEM file.
+///
+/// # Errors
+/// Those of reading it; [`ErrorKind::InvalidConfig`] if there are none in it.
+pub(crate) fn trusting(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder> {
+    let pem =
+        std::fs::read(path).map_err(|source| Error::io("read the certificates in", path, source))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if certificates.is_empty() {
+        let message = format!("{} holds no PEM certificate", path.display());
+        return Err(Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND));
+    }
+    Ok(builder.tls_certs_merge(certificates))
 }
 
 /// Sends a command once and reads the answer.

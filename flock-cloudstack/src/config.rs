@@ -104,6 +104,17 @@ impl CloudStackConfig {
         config.expires = profile.expires;
         config.job_timeout = profile.timeout;
         config.verify_tls = profile.verifysslcert;
+        config.ca_file.clone_from(&profile.ca_file);
+        if profile.http_get_only {
+            config.method = Method::GetOnly;
+        }
+        if let Some(namespace) = &profile.namespace {
+            config.namespace.clone_from(namespace);
+        }
+        if let Some(requests) = profile.max_concurrency {
+            config.max_concurrency = requests;
+        }
+        config.max_requests_per_second = profile.max_requests_per_second;
         Ok(config)
     }
 
@@ -168,5 +179,53 @@ impl CloudStackConfig {
     pub fn with_max_requests_per_second(mut self, requests: NonZeroU32) -> Self {
         self.max_requests_per_second = Some(requests);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_core::profile::Profiles;
+
+    use super::*;
+
+    fn from(text: &str) -> Result<CloudStackConfig> {
+        let profiles = Profiles::parse(text, "flockr.yaml").unwrap();
+        CloudStackConfig::from_profile(&Context::new(), profiles.select(None).unwrap())
+    }
+
+    const FLOCKR: &str = "production:\n  apikey: k\n  url: https://cloud.example.org/client/api\n  \
+                          secretkey: hush\n";
+
+    #[test]
+    fn flockrs_profile_leaves_the_defaults() {
+        let config = from(FLOCKR).unwrap();
+        let url = "https://cloud.example.org/client/api".parse().unwrap();
+        assert_eq!(config, CloudStackConfig::new(url, "k", Secret::new("hush")));
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_profile_says_all_of_it() {
+        let more = "  expires: 60\n  timeout: 30\n  verifysslcert: false\n  ca_file: /ca.pem\n  \
+                    http_get_only: true\n  namespace: team\n  max_concurrency: 4\n  \
+                    max_requests_per_second: 20\n";
+        let config = from(&format!("{FLOCKR}{more}")).unwrap();
+        assert_eq!((config.expires.as_secs(), config.job_timeout.as_secs()), (60, 30));
+        assert!(!config.verify_tls);
+        assert_eq!(config.ca_file, Some("/ca.pem".into()));
+        assert_eq!((config.method, config.namespace.as_str()), (Method::GetOnly, "team"));
+        assert_eq!(config.max_concurrency.get(), 4);
+        assert_eq!(config.max_requests_per_second.map(NonZeroU32::get), Some(20));
+    }
+
+    #[test]
+    fn what_is_not_filled_in_is_named() {
+        for key in ["apikey", "url", "secretkey"] {
+            let text: String =
+                FLOCKR.lines().filter(|line| !line.contains(key)).map(|line| format!("{line}\n")).collect();
+            let error = from(&text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains(key), "{error}");
+        }
     }
 }

@@ -78,6 +78,9 @@ fn meaning(code: u16, text: &str) -> (ErrorKind, &'static str) {
         let text = text.to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     };
+    if let (431 | 530, Some(meaning)) = (code, meaning_of_text(text)) {
+        return meaning;
+    }
     match code {
         400 if says(&["using post"]) => {
             (InvalidConfig, "this cloud wants POST: do not set the method to GET only")
@@ -101,6 +104,30 @@ fn meaning(code: u16, text: &str) -> (ErrorKind, &'static str) {
         536 | 537 => (Conflict, ""),
         _ => (Unexpected, "the management server's log says more"),
     }
+}
+
+/// What a refusal means that CloudStack tells apart by its text only: in a job
+/// even a wrong parameter is an internal error. The texts are those of
+/// `VolumeApiServiceImpl` and `SnapshotManagerImpl`, 4.11 to 4.22.
+fn meaning_of_text(text: &str) -> Option<(ErrorKind, &'static str)> {
+    const TEXTS: [(&str, ErrorKind, &str); 13] = [
+        ("not attached to any vm", ErrorKind::Conflict, "detach the volume first"),
+        ("specified volume is not attached", ErrorKind::NotFound, ""),
+        ("already attached to a vm", ErrorKind::Conflict, "detach the volume first"),
+        ("either running or stopped", ErrorKind::Conflict, "wait until the node runs or is stopped"),
+        ("maximum number of data disks", ErrorKind::QuotaExceeded, "choose another node"),
+        ("same zone as the volume", ErrorKind::InvalidConfig, "choose a node in the volume's zone"),
+        ("does not support volume resize", ErrorKind::Unsupported, ""),
+        ("or the disk detached in order to resize", ErrorKind::Conflict, "stop the node, or detach the volume"),
+        ("vm snapshots", ErrorKind::Conflict, "delete the snapshots of the virtual machine first"),
+        ("cannot take snapshot", ErrorKind::Conflict, "attach the volume once: before that it holds nothing"),
+        ("snapshot operations in progress", ErrorKind::Conflict, "wait until the snapshot is made"),
+        ("unbacked up snapshot", ErrorKind::Conflict, "wait until the snapshot is made"),
+        ("not have enough space to resize", ErrorKind::QuotaExceeded, ""),
+    ];
+    let text = text.to_ascii_lowercase();
+    let found = TEXTS.iter().find(|(part, ..)| text.contains(part));
+    found.map(|(_, kind, hint)| (*kind, *hint))
 }
 
 /// A number, also one written as text, as old versions do.
@@ -157,6 +184,8 @@ mod tests {
             (534, "no", ErrorKind::Unavailable),
             (536, "in use", ErrorKind::Conflict),
             (530, "Internal error", ErrorKind::Unexpected),
+            (530, "This volume is already attached to a VM.", ErrorKind::Conflict),
+            (431, "VolumeId: 7 is not in Ready state but Allocated. Cannot take snapshot.", ErrorKind::Conflict),
         ];
         for (code, text, kind) in cases {
             assert_eq!(error(code, text).kind(), kind, "{code} {text}");

@@ -2,18 +2,22 @@
 //!
 //! [`Client`] speaks to the API: signed requests, every error in flock's
 //! terms, lists read to their end, jobs that can be waited for in another
-//! process. It can be used alone.
+//! process. It can be used alone. [`CloudStackVolumeDriver`] makes data disks
+//! of it.
 
 pub mod api;
 mod client;
 pub mod config;
 mod error;
+mod health;
 mod naming;
 pub mod signature;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod tags;
+mod volume_driver;
 
 pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
+pub use volume_driver::CloudStackVolumeDriver;

@@ -7,8 +7,8 @@
 pub(crate) mod lenient;
 mod place;
 mod template;
+mod volume;
 
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};
-pub use template::{
-    DownloadDetail, NewTemplate, Template, TemplateFilter, UploadParams, Zones,
-};
+pub use template::{DownloadDetail, NewTemplate, Template, TemplateFilter, UploadParams, Zones};
+pub use volume::{Snapshot, Volume};

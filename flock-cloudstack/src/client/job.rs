@@ -6,15 +6,27 @@ use std::time::{Duration, Instant};
 use flock_core::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Client, Parameters};
-use crate::error::{ApiError, BACKEND, not_protocol, number};
+use crate::error::{ApiError, BACKEND, is_outcome_unknown, not_protocol, number};
 
 /// The least and the most time between two looks at a job.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A look comes after this part of the time that the job has taken so far.
 const WAIT_PART: u32 = 5;
+
+/// The parameter by which a caller chooses a job's id: `BaseAsyncCmd` of
+/// CloudStack, which no list of parameters shows.
+const CUSTOM_ID: &str = "customjobid";
+/// After which waits a job is looked for whose reply got lost.
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// CloudStack's name for a job. Keep it, and the wait for the job can go on
 /// in another process; CloudStack forgets jobs after a day.
@@ -52,6 +64,19 @@ pub struct Started {
     pub id: Option<String>,
 }
 
+impl Started {
+    /// The job that a reply of [`Client::call`] tells of; `None` where there is
+    /// none, or it has ended already.
+    #[must_use]
+    pub fn from_reply(reply: &Value) -> Option<Self> {
+        let job = reply.get("jobid").and_then(text)?;
+        if reply.get("jobstatus").and_then(number).is_some_and(|status| status != 0) {
+            return None;
+        }
+        Some(Self { job: JobId(job), id: reply.get("id").and_then(text) })
+    }
+}
+
 /// A job as CloudStack reports it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -79,6 +104,12 @@ pub enum JobStatus {
 impl Client {
     /// Begins an asynchronous command.
     ///
+    /// The job's id is chosen here (`customjobid`, which every role may give)
+    /// unless `parameters` choose one. So after a lost reply the job can be
+    /// looked for: if CloudStack has it, all is well. If it has not, that does
+    /// not prove that nothing was made: a command that makes something does so
+    /// before its job begins.
+    ///
     /// Not safe to cancel: the job may have begun.
     ///
     /// # Errors
@@ -90,10 +121,31 @@ impl Client {
         command: &str,
         parameters: &Parameters,
     ) -> Result<Started> {
-        let body = self.call(ctx, command, parameters).await?;
+        let chosen = parameters.get(CUSTOM_ID).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        let asked = parameters.clone().with(CUSTOM_ID, &chosen);
+        let body = match self.call(ctx, command, &asked).await {
+            Ok(body) => body,
+            Err(lost) if is_outcome_unknown(&lost) => {
+                return self.find_started(ctx, &JobId(chosen)).await.ok_or(lost);
+            }
+            Err(error) => return Err(error),
+        };
         let job = body.get("jobid").and_then(text);
         let job = job.ok_or_else(|| not_protocol(command, "the reply names no job"))?;
         Ok(Started { job: JobId(job), id: body.get("id").and_then(text) })
+    }
+
+    /// The job of a command whose reply got lost, if CloudStack has it. It may
+    /// have it only a little later than the connection broke.
+    async fn find_started(&self, ctx: &Context, job: &JobId) -> Option<Started> {
+        for wait in LOOKS {
+            ctx.sleep(wait).await.ok()?;
+            match self.job(ctx, job).await {
+                Ok(found) => return Some(Started { job: found.id, id: found.instance }),
+                Err(error) => tracing::debug!(%job, %error, "the job is not there"),
+            }
+        }
+        None
     }
 
     /// Looks at a job once. Safe to cancel.

@@ -2,22 +2,27 @@
 //!
 //! [`Client`] speaks to the API: signed requests, every error in flock's
 //! terms, lists read to their end, jobs that can be waited for in another
-//! process. It can be used alone. [`CloudStackVolumeDriver`] makes data disks
-//! of it.
+//! process. It can be used alone. [`CloudStackImageBuilder`] makes templates of
+//! appliances, [`CloudStackVolumeDriver`] data disks.
 
 pub mod api;
+mod blocking;
 mod client;
 pub mod config;
 mod error;
 mod health;
+pub mod image_builder;
+mod names;
 mod naming;
 pub mod signature;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod tags;
+mod upload;
 mod volume_driver;
 
 pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
+pub use image_builder::CloudStackImageBuilder;
 pub use volume_driver::CloudStackVolumeDriver;

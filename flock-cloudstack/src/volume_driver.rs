@@ -2,7 +2,6 @@
 
 mod create;
 mod mark;
-mod names;
 mod place;
 mod record;
 mod snapshot;
@@ -19,10 +18,10 @@ use flock_core::{
 };
 
 use self::mark::Mark;
-use self::names::Names;
 use self::record::Record;
 use crate::client::{Client, Parameters};
 use crate::error::{BACKEND, is_outcome_unknown};
+use crate::names::Names;
 use crate::{health, tags};
 
 /// CloudStack's unit for the sizes of volumes.
@@ -157,7 +156,8 @@ impl CloudStackVolumeDriver {
                 self.detach_from(ctx, id, &other.node).await?;
             }
             Some(other) => {
-                let message = format!("volume '{}' is attached to node '{}'", record.name, other.node);
+                let message =
+                    format!("volume '{}' is attached to node '{}'", record.name, other.node);
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .with("node", other.node.as_str())
                     .hint("detach it there first"));

@@ -88,6 +88,12 @@ impl Appliance {
         format!("{}{compression}", self.format)
     }
 
+    /// Tells this file from others, and from itself before and after a change.
+    pub(super) fn stamp(&self) -> String {
+        let since = self.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        format!("{}-{}", self.length, since.unwrap_or_default().as_nanos())
+    }
+
     /// Fails if the file is not as it was.
     ///
     /// # Errors

@@ -104,7 +104,8 @@ impl Group {
         ];
         let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
         let known = known.map(|(name, value)| (name.to_owned(), value.clone()));
-        let zones = self.zones.iter().map(|item| (format!("zone.{}", zone_name(item)), words(item)));
+        let zones =
+            self.zones.iter().map(|item| (format!("zone.{}", zone_name(item)), words(item)));
         known.chain(zones).collect()
     }
 }
@@ -128,8 +129,11 @@ pub(super) fn full_name(name: &str, version: &str) -> Result<String> {
     let full = format!("{name}{COLON}{version}");
     let refuse = |why: &str| {
         let shown = full.escape_debug();
-        Err(Error::new(ErrorKind::InvalidConfig, format!("a template cannot be called '{shown}': {why}"))
-            .in_backend(crate::error::BACKEND))
+        Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("a template cannot be called '{shown}': {why}"),
+        )
+        .in_backend(crate::error::BACKEND))
     };
     if name.contains(COLON) {
         return refuse("the name holds a colon, which parts it from the version");

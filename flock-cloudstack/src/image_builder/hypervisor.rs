@@ -161,6 +161,9 @@ mod tests {
         assert_eq!(chosen(Some("XenServer"), Tar, &["XenServer"]), None);
         assert_eq!(chosen(Some("KVM"), Qcow2, &["LXC"]), None);
         assert_eq!(chosen(Some("VMware"), Vhd, &["VMware"]), None);
-        assert_eq!(chosen(Some("Cloud's own"), Raw, &["Cloud's own"]).as_deref(), Some("Cloud's own"));
+        assert_eq!(
+            chosen(Some("Cloud's own"), Raw, &["Cloud's own"]).as_deref(),
+            Some("Cloud's own")
+        );
     }
 }

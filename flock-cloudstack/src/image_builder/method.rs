@@ -270,7 +270,10 @@ mod tests {
         assert!(put.verify && !put.versioned && put.secret.is_some());
         let serve = json!({"method": "serve", "listen": "0.0.0.0:0", "display_url": "http://h/"});
         assert_eq!(read(serve).unwrap().method(), "serve");
-        assert_eq!(read(json!({"method": "url", "url": "http://h/x.vhd"})).unwrap().method(), "url");
+        assert_eq!(
+            read(json!({"method": "url", "url": "http://h/x.vhd"})).unwrap().method(),
+            "url"
+        );
     }
 
     #[test]

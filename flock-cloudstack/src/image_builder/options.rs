@@ -129,8 +129,11 @@ impl TemplateOptions {
         check_options(values, &Self::NAMES).map_err(|error| error.in_backend(BACKEND))?;
         let object = values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         serde_json::from_value(Value::Object(object)).map_err(|source| {
-            Error::new(ErrorKind::InvalidConfig, format!("the template's options are wrong: {source}"))
-                .in_backend(BACKEND)
+            Error::new(
+                ErrorKind::InvalidConfig,
+                format!("the template's options are wrong: {source}"),
+            )
+            .in_backend(BACKEND)
         })
     }
 

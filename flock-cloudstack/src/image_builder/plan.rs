@@ -14,7 +14,7 @@ use super::{DirectUpload, Upload, group, hypervisor, mark};
 use crate::api::{Hypervisor, NewTemplate, OsType, Zone, Zones};
 use crate::client::{Client, Parameters};
 use crate::error::BACKEND;
-use crate::{blocking, naming};
+use crate::{blocking, health, naming};
 
 /// The longest display text, in UTF-16 units as Java counts.
 const LONGEST_TEXT: usize = 4096;
@@ -47,6 +47,7 @@ impl Plan {
         options: TemplateOptions,
     ) -> Result<Self> {
         let name = group::full_name(&spec.name, &spec.version)?;
+        check_owner(&spec.owner)?;
         let upload = options.upload.clone().unwrap_or(Upload::Direct(DirectUpload::default()));
         let wait = options.wait.unwrap_or(true);
         if !wait && matches!(upload, Upload::Serve(_)) {
@@ -68,15 +69,17 @@ impl Plan {
                 Some(blocking::run(ctx, move |ctx| Appliance::open(&path, format, ctx)).await?)
             }
         };
-        let found = Found::look_up(ctx, client, &options).await?;
+        let found = Found::look_up(ctx, client, &options, &upload).await?;
         found.check_version(appliance.as_ref())?;
-        let hypervisor = hypervisor::choose(options.hypervisor.as_deref(), format, &found.hypervisors)?;
+        let hypervisor =
+            hypervisor::choose(options.hypervisor.as_deref(), format, &found.hypervisors)?;
         if let Some(warning) = hypervisor::warning(&hypervisor) {
             ctx.message(Level::Warning, warning);
         }
         let text = options.display_text.as_deref().unwrap_or(&name);
         let text = display_text(text, &spec.owner)?;
         let format = format.to_string().to_uppercase();
+        let checksum = found.checksum(options.checksum.unwrap_or_default());
         let template = NewTemplate::new(&name, format, hypervisor, &found.os_type.id)
             .with_display_text(text)
             .with_more(parameters(&options));
@@ -88,7 +91,7 @@ impl Plan {
             zones: found.zones,
             appliance,
             upload,
-            checksum: found.checksum(options.checksum.unwrap_or_default()),
+            checksum,
             force: options.force.unwrap_or(false),
             wait,
         })
@@ -123,12 +126,14 @@ struct Found {
 }
 
 impl Found {
-    async fn look_up(ctx: &Context, client: &Client, options: &TemplateOptions) -> Result<Self> {
-        let (zones, os_types, version) = tokio::try_join!(
-            client.zones(ctx),
-            client.os_types(ctx),
-            version(ctx, client),
-        )?;
+    async fn look_up(
+        ctx: &Context,
+        client: &Client,
+        options: &TemplateOptions,
+        upload: &Upload,
+    ) -> Result<Self> {
+        let (zones, os_types, version) =
+            tokio::try_join!(client.zones(ctx), client.os_types(ctx), version(ctx, client),)?;
         let Some(os_type) = &options.os_type else {
             return Err(refuse("the template's OS type is not given").hint(
                 "give its name as CloudStack has it (os_type, `template.ostype`), such as 'Debian \
@@ -136,7 +141,12 @@ impl Found {
             ));
         };
         let os_type = naming::find(os_types, os_type)?;
-        let zones = chosen(zones, options.zones.as_deref())?;
+        let all: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
+        let zones = match (chosen(zones, options.zones.as_deref())?, upload) {
+            // It goes to one zone, and is copied to the others.
+            (Zones::All, Upload::Direct(_)) => Zones::Some(all),
+            (zones, _) => zones,
+        };
         let hypervisors = offered(ctx, client, &zones).await?;
         Ok(Self { zones, hypervisors, os_type, version })
     }
@@ -164,8 +174,9 @@ impl Found {
 
 /// CloudStack's version; `None` where it is not told, or not understood.
 async fn version(ctx: &Context, client: &Client) -> Result<Option<(u32, u32)>> {
-    let text = client.version(ctx).await?;
-    let mut numbers = text.as_deref().unwrap_or_default().split('.').map(str::parse);
+    let health = health::check(client, ctx).await?;
+    let text = health.endpoints.first().and_then(|endpoint| endpoint.version.as_deref());
+    let mut numbers = text.unwrap_or_default().split('.').map(str::parse);
     Ok(match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
         _ => None,
@@ -228,11 +239,26 @@ fn check_extension(path: &str, format: ApplianceFormat) -> Result<()> {
     if extensions.iter().any(|extension| bare.ends_with(extension)) {
         return Ok(());
     }
-    let message = format!("CloudStack does not take that address for an appliance of format {format}");
+    let message =
+        format!("CloudStack does not take that address for an appliance of format {format}");
     Err(refuse(message).hint(format!(
         "its path has to end in {}, with .gz, .bz2 or .zip behind it if it is compressed",
         extensions.join(" or ")
     )))
+}
+
+/// CloudStack takes no tag without a value, and none longer than this.
+fn check_owner(owner: &Owner) -> Result<()> {
+    const LONGEST: usize = 255;
+
+    for (name, value) in owner.to_pairs() {
+        if value.is_empty() || value.encode_utf16().count() > LONGEST {
+            let message =
+                format!("the owner's {name} is empty, or longer than {LONGEST} characters");
+            return Err(refuse(message));
+        }
+    }
+    Ok(())
 }
 
 fn display_text(text: &str, owner: &Owner) -> Result<String> {
@@ -273,7 +299,8 @@ mod tests {
     use super::*;
 
     fn zones(names: &[&str]) -> Vec<Zone> {
-        let zone = |name: &&str| serde_json::from_value(json!({"id": format!("id-{name}"), "name": name}));
+        let zone =
+            |name: &&str| serde_json::from_value(json!({"id": format!("id-{name}"), "name": name}));
         names.iter().map(|name| zone(name).unwrap()).collect()
     }
 
@@ -322,7 +349,8 @@ mod tests {
     #[test]
     fn options_go_before_parameters() {
         let mut options = TemplateOptions::new();
-        options.parameters = [("ispublic".into(), "true".into()), ("arch".into(), "x".into())].into();
+        options.parameters =
+            [("ispublic".into(), "true".into()), ("arch".into(), "x".into())].into();
         options.details = [("k".into(), "v".into())].into();
         let parameters = parameters(&options);
         assert_eq!(parameters.get("ispublic"), Some("false"));

@@ -42,8 +42,12 @@ impl State {
             "NotUploaded" => Self::NotUploaded,
             "UploadInProgress" => Self::Uploading,
             "UploadError" | "UploadAbandoned" => Self::Failed(says.to_owned()),
-            "" | "Processing" | "Installing Template" | "Download Complete"
-            | "Successfully Installed" | "Bypassed Secondary Storage" => Self::Working(None),
+            ""
+            | "Processing"
+            | "Installing Template"
+            | "Download Complete"
+            | "Successfully Installed"
+            | "Bypassed Secondary Storage" => Self::Working(None),
             _ => match percent(says) {
                 Some(percent) => Self::Working(Some(percent)),
                 None => Self::Unknown(says.to_owned()),

@@ -140,7 +140,9 @@ fn refused(error: Error) -> Error {
     }
     if has(&["exceed", "max size", "limit", "maximum"]) {
         return again(ErrorKind::QuotaExceeded, "the appliance is larger than CloudStack allows")
-            .hint("the setting max.template.iso.size and the account's secondary storage bound it");
+            .hint(
+                "the setting max.template.iso.size and the account's secondary storage bound it",
+            );
     }
     error
 }
@@ -158,10 +160,14 @@ mod tests {
         assert!(old.is_retryable());
         for (text, kind) in [
             ("signature validation failed.", ErrorKind::Unavailable),
-            ("File type mismatch between the sent file and the actual content. Received: ASCII",
-                ErrorKind::InvalidData),
-            ("Maximum file upload size exceeded. Content Length received: 60GB.",
-                ErrorKind::QuotaExceeded),
+            (
+                "File type mismatch between the sent file and the actual content. Received: ASCII",
+                ErrorKind::InvalidData,
+            ),
+            (
+                "Maximum file upload size exceeded. Content Length received: 60GB.",
+                ErrorKind::QuotaExceeded,
+            ),
             ("received entity is not a file", ErrorKind::InvalidConfig),
         ] {
             assert_eq!(said(text).kind(), kind, "{text}");

@@ -60,15 +60,18 @@ pub(super) async fn client(ctx: &Context, trust: Trust) -> Result<Client> {
 /// The error for a request that got no answer.
 pub(super) fn broken(url: &Url, source: reqwest::Error) -> Error {
     let (place, source) = (shown(url), source.without_url());
-    let mut causes = std::iter::successors(source.source(), |cause| cause.source());
-    let is_tls = causes.clone().any(|cause| cause.to_string().contains("certificate"));
-    let last = causes.by_ref().last().map(ToString::to_string).unwrap_or_default();
-    let error = |kind, message: String| {
-        Error::new(kind, message).in_backend(BACKEND).with("url", &place)
-    };
+    let first = source.source();
+    let causes = std::iter::successors(first, |cause| (*cause).source()).map(ToString::to_string);
+    let causes: Vec<_> = causes.collect();
+    let is_tls = causes.iter().any(|cause| cause.contains("certificate"));
+    let last = causes.last().map_or("no reason given", String::as_str);
+    let error =
+        |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("url", &place);
     if source.is_connect() && is_tls {
         let message = format!("the certificate of {place} is not trusted: {last}");
-        return error(ErrorKind::InvalidData, message).with(CERTIFICATE, "untrusted").caused_by(source);
+        return error(ErrorKind::InvalidData, message)
+            .with(CERTIFICATE, "untrusted")
+            .caused_by(source);
     }
     if source.is_connect() {
         let message = format!("cannot connect to {place}: {last}");
@@ -138,7 +141,7 @@ fn meaning(status: StatusCode) -> (ErrorKind, &'static str, &'static str) {
         Unsupported,
     };
     match status.as_u16() {
-        300..400 => (InvalidConfig, "it redirects elsewhere", "give the address that it leads to"),
+        300..=399 => (InvalidConfig, "it redirects elsewhere", "give the address that it leads to"),
         401 => (Unauthenticated, "it wants a login, or does not accept the one given", ""),
         403 => (PermissionDenied, "it refuses access", "the login may lack the right to write"),
         404 => (NotFound, "there is no such place", "check the address"),
@@ -147,7 +150,9 @@ fn meaning(status: StatusCode) -> (ErrorKind, &'static str, &'static str) {
             "the directory is not there",
             "make it, or let the server do so (nginx: create_full_put_path on)",
         ),
-        405 | 501 => (Unsupported, "the server takes no uploads there", "it must allow that method"),
+        405 | 501 => {
+            (Unsupported, "the server takes no uploads there", "it must allow that method")
+        }
         413 => (QuotaExceeded, "the file is too large for it", "raise the server's limit"),
         507 => (QuotaExceeded, "it has no space left", ""),
         408 | 429 | 500.. => (Unavailable, "the server has a problem", ""),

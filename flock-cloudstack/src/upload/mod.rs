@@ -5,10 +5,10 @@ mod checksum;
 mod direct;
 mod http;
 mod put;
-mod serve;
 mod send;
+mod serve;
 
 pub(crate) use self::checksum::sha256;
 pub(crate) use self::direct::{Direct, Sent};
-pub(crate) use self::put::Put;
+pub(crate) use self::put::{Put, below};
 pub(crate) use self::serve::Server;

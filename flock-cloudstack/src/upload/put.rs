@@ -192,7 +192,8 @@ impl Put<'_> {
             .header(CONTENT_LENGTH, length - start)
             .body(reqwest::Body::wrap(body));
         if start > 0 {
-            request = request.header(CONTENT_RANGE, format!("bytes {start}-{}/{length}", length - 1));
+            request =
+                request.header(CONTENT_RANGE, format!("bytes {start}-{}/{length}", length - 1));
         }
         let task = self.task(start);
         let exchange =
@@ -254,7 +255,8 @@ impl Put<'_> {
             }
             _ => return Ok(()),
         };
-        let message = format!("what was uploaded is not where CloudStack will look: {} {what}", shown(url));
+        let message =
+            format!("what was uploaded is not where CloudStack will look: {} {what}", shown(url));
         Err(Error::new(ErrorKind::InvalidConfig, message)
             .in_backend(BACKEND)
             .with("url", shown(url))
@@ -358,7 +360,9 @@ mod tests {
     #[test]
     fn this_machine_is_known() {
         let local = |url: &str| is_local(&url.parse().unwrap());
-        assert!(local("http://localhost:1/") && local("http://127.0.0.9/") && local("http://[::1]/"));
+        assert!(
+            local("http://localhost:1/") && local("http://127.0.0.9/") && local("http://[::1]/")
+        );
         assert!(!local("http://192.0.2.1/") && !local("http://h/"));
     }
 }

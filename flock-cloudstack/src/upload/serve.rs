@@ -57,7 +57,7 @@ impl Server {
         let listening = async { TcpListener::bind(options.listen).await.map_err(unusable) };
         let listener = ctx.run(listening).await?;
         let port = listener.local_addr().map_err(unusable)?.port();
-        let mut url = super::put::below(&options.display_url, token, file);
+        let mut url = super::below(&options.display_url, token, file);
         if options.listen.port() == 0 {
             // A URL with a host takes every port.
             let _ = url.set_port(Some(port));
@@ -65,7 +65,8 @@ impl Server {
         let etag = format!("\"{token}\"");
         // As it stands in requests: percent-encoded.
         let path = url.path().rsplitn(3, '/').take(2).collect::<Vec<_>>();
-        let path = path.into_iter().rev().fold(String::new(), |path, part| format!("{path}/{part}"));
+        let path =
+            path.into_iter().rev().fold(String::new(), |path, part| format!("{path}/{part}"));
         let served = Arc::new(Served { appliance: appliance.clone(), path, etag });
         let router = Router::new().fallback(answer).with_state(served);
         let task = tokio::spawn(async move {

@@ -39,7 +39,13 @@ impl CloudStackVolumeDriver {
 
     /// Sends the request for a new volume, and answers with what is there by
     /// that name afterwards.
-    async fn make(&self, ctx: &Context, spec: &VolumeSpec, mark: &Mark, size: u64) -> Result<Record> {
+    async fn make(
+        &self,
+        ctx: &Context,
+        spec: &VolumeSpec,
+        mark: &Mark,
+        size: u64,
+    ) -> Result<Record> {
         if let Some(source) = &spec.source {
             self.require_source(ctx, source, size).await?;
         }
@@ -128,7 +134,10 @@ impl CloudStackVolumeDriver {
         let mut record = self.wait_until_made(ctx, record).await?;
         if !record.is_tagged {
             if record.size() < size {
-                self.client.grow_volume(ctx, record.id(), size / GIB).await.map_err(looked_at_again)?;
+                self.client
+                    .grow_volume(ctx, record.id(), size / GIB)
+                    .await
+                    .map_err(looked_at_again)?;
             }
             record = self.tag(ctx, spec, record).await?;
         }
@@ -139,7 +148,9 @@ impl CloudStackVolumeDriver {
         // so a cloud that does not let it be changed is as good.
         match self.client.rename_volume(ctx, record.id(), &spec.name).await {
             Ok(_) => {}
-            Err(error) => tracing::warn!(volume = record.id(), %error, "the volume keeps its first name"),
+            Err(error) => {
+                tracing::warn!(volume = record.id(), %error, "the volume keeps its first name")
+            }
         }
         Ok(record.view())
     }
@@ -182,6 +193,7 @@ impl CloudStackVolumeDriver {
 
 /// The error for a volume that CloudStack says it made and does not show.
 fn vanished(name: &str) -> Error {
-    let message = format!("volume '{name}' was made, but CloudStack does not show it as it should be");
+    let message =
+        format!("volume '{name}' was made, but CloudStack does not show it as it should be");
     Error::new(ErrorKind::Unexpected, message).in_backend(BACKEND).retryable()
 }

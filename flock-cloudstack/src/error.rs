@@ -88,7 +88,9 @@ fn meaning(code: u16, text: &str) -> (ErrorKind, &'static str) {
         401 | 511 => (Unauthenticated, ""),
         405 => (Unsupported, "the cloud's front end may refuse POST: set the method to GET only"),
         429 => (Unavailable, "the account's requests are limited; ask for fewer at once"),
-        430 | 431 if says(&["does not exist", "unable to find", "not find", "entity not found"]) => {
+        430 | 431
+            if says(&["does not exist", "unable to find", "not find", "entity not found"]) =>
+        {
             (NotFound, "")
         }
         430 | 431 if says(&["already exists", "already in use", "already has"]) => {
@@ -137,9 +139,10 @@ pub(crate) fn number(value: &Value) -> Option<u64> {
 
 /// Marks an error after which nobody knows whether the change took effect.
 pub(crate) fn outcome_unknown(error: Error) -> Error {
-    error.permanent().with(OUTCOME, UNKNOWN).hint(
-        "whether it took effect is not known: look before asking for it again",
-    )
+    error
+        .permanent()
+        .with(OUTCOME, UNKNOWN)
+        .hint("whether it took effect is not known: look before asking for it again")
 }
 
 /// Whether nobody knows if the change that failed so took effect. Such an
@@ -194,7 +197,10 @@ mod tests {
 
     #[test]
     fn a_limit_says_when_to_come_back() {
-        let error = error(429, "The given user has reached his/her account api limit, please retry after [812] ms.");
+        let error = error(
+            429,
+            "The given user has reached his/her account api limit, please retry after [812] ms.",
+        );
         assert_eq!(error.retry_after(), Some(Duration::from_millis(812)));
         assert_eq!(error.context_value("errorcode"), Some("429"));
     }

@@ -36,8 +36,7 @@ pub(crate) fn find<T: Named>(mut things: Vec<T>, wanted: &str) -> Result<T> {
 }
 
 fn ambiguous<T: Named>(things: &[T], wanted: &str) -> Error {
-    let ids: Vec<_> =
-        things.iter().filter(|thing| thing.name() == wanted).map(Named::id).collect();
+    let ids: Vec<_> = things.iter().filter(|thing| thing.name() == wanted).map(Named::id).collect();
     Error::new(ErrorKind::InvalidConfig, format!("several {}s are called '{wanted}'", T::WHAT))
         .in_backend(BACKEND)
         .hint(format!("give the id instead: {}", ids.join(", ")))

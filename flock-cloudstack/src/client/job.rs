@@ -180,7 +180,8 @@ impl Client {
     /// [`ErrorKind::Timeout`] if it takes longer than
     /// [`job_timeout`](crate::CloudStackConfig::job_timeout) from now.
     pub async fn wait(&self, ctx: &Context, job: &JobId) -> Result<Value> {
-        let (begun, limited) = (Instant::now(), ctx.clone().with_timeout(self.config().job_timeout));
+        let (begun, limited) =
+            (Instant::now(), ctx.clone().with_timeout(self.config().job_timeout));
         loop {
             let wait = (begun.elapsed() / WAIT_PART).clamp(SHORTEST_WAIT, LONGEST_WAIT);
             let looked = match limited.sleep(wait).await {
@@ -232,7 +233,9 @@ fn failure(about: &str, result: &Value) -> Error {
     let text = match result {
         Value::String(text) => text.clone(),
         Value::Null => "no reason given".to_owned(),
-        other => other.get("errortext").and_then(text).unwrap_or_else(|| "no reason given".to_owned()),
+        other => {
+            other.get("errortext").and_then(text).unwrap_or_else(|| "no reason given".to_owned())
+        }
     };
     Error::new(ErrorKind::Unexpected, format!("{about}: {text}")).in_backend(BACKEND)
 }

@@ -57,7 +57,8 @@ impl Client {
         let (mut items, mut seen, mut repeated) = (Vec::new(), HashSet::new(), false);
         let (mut page, mut sizes) = (1, &PAGE_SIZES[..]);
         loop {
-            let (found, count, size) = self.page(ctx, command, parameters, page, &mut sizes).await?;
+            let (found, count, size) =
+                self.page(ctx, command, parameters, page, &mut sizes).await?;
             let (length, last) = (found.len(), found.len() < size);
             for item in found {
                 if identity(&item).is_none_or(|identity| seen.insert(identity)) {
@@ -66,7 +67,8 @@ impl Client {
                     repeated = true;
                 }
             }
-            let counted = count.map_or(items.len(), |count| usize::try_from(count).unwrap_or(usize::MAX));
+            let counted =
+                count.map_or(items.len(), |count| usize::try_from(count).unwrap_or(usize::MAX));
             if length == 0 || items.len() >= counted || (last && count.is_none()) {
                 return Ok(Reading { whole: !repeated && items.len() == counted, items });
             }

@@ -116,7 +116,12 @@ impl Client {
     /// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] if it cannot be
     /// reached; [`ErrorKind::InvalidData`] for an answer that is not
     /// CloudStack's; the end of the context.
-    pub async fn call(&self, ctx: &Context, command: &str, parameters: &Parameters) -> Result<Value> {
+    pub async fn call(
+        &self,
+        ctx: &Context,
+        command: &str,
+        parameters: &Parameters,
+    ) -> Result<Value> {
         check_command(command)?;
         let only_reads = transport::only_reads(command);
         let (begun, mut tries, mut wait) = (Instant::now(), 0, FIRST_WAIT);
@@ -254,6 +259,7 @@ fn check_command(command: &str) -> Result<()> {
 
 /// Reads a value of a reply.
 pub(crate) fn read<T: DeserializeOwned>(command: &str, value: Value) -> Result<T> {
-    serde_json::from_value(value)
-        .map_err(|error| not_protocol(command, "a value is missing or of another kind").caused_by(error))
+    serde_json::from_value(value).map_err(|error| {
+        not_protocol(command, "a value is missing or of another kind").caused_by(error)
+    })
 }

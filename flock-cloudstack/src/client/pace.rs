@@ -30,7 +30,8 @@ impl Pace {
 
     /// Waits for a turn, which lasts as long as what is answered.
     pub(super) async fn turn(&self, ctx: &Context) -> Result<SemaphorePermit<'_>> {
-        let closed = |_| Error::new(ErrorKind::Unexpected, "the client is gone").in_backend(BACKEND);
+        let closed =
+            |_| Error::new(ErrorKind::Unexpected, "the client is gone").in_backend(BACKEND);
         let permit = ctx.run(async { self.under_way.acquire().await.map_err(closed) }).await?;
         let wait = self.begin();
         if !wait.is_zero() {

@@ -46,11 +46,7 @@ impl Parameters {
     /// Sets one that takes a list: values with commas between. None sets
     /// nothing.
     #[must_use]
-    pub fn with_list(
-        self,
-        name: &str,
-        values: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Self {
+    pub fn with_list(self, name: &str, values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let values: Vec<_> = values.into_iter().map(|value| value.as_ref().to_owned()).collect();
         if values.is_empty() { self } else { self.with(name, values.join(",")) }
     }

@@ -44,7 +44,8 @@ pub(super) fn only_reads(command: &str) -> bool {
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] if the certificates cannot be used.
 pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
-    let unusable = |message: String| Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND);
+    let unusable =
+        |message: String| Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND);
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("flock/", env!("CARGO_PKG_VERSION")))
         .timeout(config.request_timeout)
@@ -103,7 +104,8 @@ pub(super) async fn send(
 
 /// The parameters with those that every request has, signed, as a query.
 fn signed(config: &CloudStackConfig, command: &str, parameters: &Parameters) -> String {
-    let expires = Timestamp::now().saturating_add(jiff::SignedDuration::try_from(config.expires).unwrap_or_default());
+    let expires = Timestamp::now()
+        .saturating_add(jiff::SignedDuration::try_from(config.expires).unwrap_or_default());
     let expires = expires.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S+0000").to_string();
     let own = [
         ("command", command),
@@ -201,7 +203,8 @@ fn transport(config: &CloudStackConfig, source: reqwest::Error) -> Failed {
     let place = config.url.host_str().unwrap_or("the cloud").to_owned();
     let source = source.without_url();
     let causes = causes(&source);
-    let error = |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("host", &place);
+    let error =
+        |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("host", &place);
     if source.is_connect() && causes.contains("certificate") {
         let refused = error(
             ErrorKind::InvalidData,

@@ -17,7 +17,7 @@ pub mod simulator;
 mod tags;
 mod volume_driver;
 
-pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
+pub use client::{Client, Job, JobId, JobStatus, Parameters, Started, open_reply};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
 pub use volume_driver::CloudStackVolumeDriver;

@@ -21,7 +21,7 @@ mod tags;
 mod upload;
 mod volume_driver;
 
-pub use client::{Client, Job, JobId, JobStatus, Parameters, Started};
+pub use client::{Client, Job, JobId, JobStatus, Parameters, Started, open_reply};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
 pub use image_builder::CloudStackImageBuilder;

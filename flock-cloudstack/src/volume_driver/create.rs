@@ -1,7 +1,5 @@
 //! Making volumes, and finishing those that were begun.
 
-use std::time::{Duration, Instant};
-
 use flock_core::backend::check_options;
 use flock_core::volume_driver::{Volume, VolumeDriver as _, VolumeSpec, VolumeStatus};
 use flock_core::{Context, Error, ErrorKind, Result};
@@ -12,10 +10,6 @@ use super::{CloudStackVolumeDriver, GIB, is_missing, looked_at_again, place};
 use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
-
-/// The waits between two looks at a volume that another call is making.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 impl CloudStackVolumeDriver {
     pub(super) async fn create_now(&self, ctx: &Context, spec: &VolumeSpec) -> Result<Volume> {
@@ -171,17 +165,8 @@ impl CloudStackVolumeDriver {
     }
 
     /// Waits for a volume that another call is making.
-    async fn wait_until_made(&self, ctx: &Context, mut record: Record) -> Result<Record> {
-        let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
-        while record.status() == VolumeStatus::Creating {
-            if begun.elapsed() > self.client.config().job_timeout {
-                let message = format!("volume '{}' is still being made", record.name);
-                return Err(Error::new(ErrorKind::Timeout, message).retryable());
-            }
-            ctx.sleep(wait).await?;
-            wait = (wait * 2).min(LONGEST_WAIT);
-            record = self.record(ctx, record.id()).await?;
-        }
+    async fn wait_until_made(&self, ctx: &Context, record: Record) -> Result<Record> {
+        let record = self.wait_while(ctx, record, "Creating").await?;
         if record.status() == VolumeStatus::Deleting {
             let message = format!("CloudStack could not make volume '{}'", record.name);
             return Err(Error::new(ErrorKind::Unexpected, message)

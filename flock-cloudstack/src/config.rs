@@ -221,8 +221,11 @@ mod tests {
     #[test]
     fn what_is_not_filled_in_is_named() {
         for key in ["apikey", "url", "secretkey"] {
-            let text: String =
-                FLOCKR.lines().filter(|line| !line.contains(key)).map(|line| format!("{line}\n")).collect();
+            let text: String = FLOCKR
+                .lines()
+                .filter(|line| !line.contains(key))
+                .map(|line| format!("{line}\n"))
+                .collect();
             let error = from(&text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
             assert!(error.to_string().contains(key), "{error}");

@@ -116,13 +116,25 @@ fn meaning_of_text(text: &str) -> Option<(ErrorKind, &'static str)> {
         ("not attached to any vm", ErrorKind::Conflict, "detach the volume first"),
         ("specified volume is not attached", ErrorKind::NotFound, ""),
         ("already attached to a vm", ErrorKind::Conflict, "detach the volume first"),
-        ("either running or stopped", ErrorKind::Conflict, "wait until the node runs or is stopped"),
+        (
+            "either running or stopped",
+            ErrorKind::Conflict,
+            "wait until the node runs or is stopped",
+        ),
         ("maximum number of data disks", ErrorKind::QuotaExceeded, "choose another node"),
         ("same zone as the volume", ErrorKind::InvalidConfig, "choose a node in the volume's zone"),
         ("does not support volume resize", ErrorKind::Unsupported, ""),
-        ("or the disk detached in order to resize", ErrorKind::Conflict, "stop the node, or detach the volume"),
+        (
+            "or the disk detached in order to resize",
+            ErrorKind::Conflict,
+            "stop the node, or detach the volume",
+        ),
         ("vm snapshots", ErrorKind::Conflict, "delete the snapshots of the virtual machine first"),
-        ("cannot take snapshot", ErrorKind::Conflict, "attach the volume once: before that it holds nothing"),
+        (
+            "cannot take snapshot",
+            ErrorKind::Conflict,
+            "attach the volume once: before that it holds nothing",
+        ),
         ("snapshot operations in progress", ErrorKind::Conflict, "wait until the snapshot is made"),
         ("unbacked up snapshot", ErrorKind::Conflict, "wait until the snapshot is made"),
         ("not have enough space to resize", ErrorKind::QuotaExceeded, ""),
@@ -188,7 +200,11 @@ mod tests {
             (536, "in use", ErrorKind::Conflict),
             (530, "Internal error", ErrorKind::Unexpected),
             (530, "This volume is already attached to a VM.", ErrorKind::Conflict),
-            (431, "VolumeId: 7 is not in Ready state but Allocated. Cannot take snapshot.", ErrorKind::Conflict),
+            (
+                431,
+                "VolumeId: 7 is not in Ready state but Allocated. Cannot take snapshot.",
+                ErrorKind::Conflict,
+            ),
         ];
         for (code, text, kind) in cases {
             assert_eq!(error(code, text).kind(), kind, "{code} {text}");

@@ -24,7 +24,7 @@ use flock_core::provisioner::{
 };
 use flock_core::secret::Secret;
 use flock_core::state::StateStore;
-use flock_core::{Context, Health, ListFilter, NodeId, Result};
+use flock_core::{Context, Health, ImageId, ListFilter, NodeId, Result};
 
 pub use self::options::DeployOption;
 use self::under_way::UnderWay;
@@ -200,6 +200,17 @@ impl CloudStackProvisioner {
     /// that does not run; those of [`Client::run`].
     pub async fn reboot(&self, ctx: &Context, node: &NodeId) -> Result<Node> {
         self.reboot_node(ctx, node.as_str()).await.map_err(|error| error.during("node.reboot"))
+    }
+
+    /// The id of the template of exactly this name, `APP:VERSION` where flock
+    /// or flockr made it; whoever made it, and whether it is ready or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](flock_core::ErrorKind::NotFound), with the
+    /// nearest names; [`ErrorKind::InvalidConfig`](flock_core::ErrorKind::InvalidConfig)
+    /// if several templates have the name; those of [`Client::list`].
+    pub async fn find_image(&self, ctx: &Context, name: &str) -> Result<ImageId> {
+        resolve::template(&self.client, ctx, name).await
     }
 
     fn namespace(&self) -> &str {

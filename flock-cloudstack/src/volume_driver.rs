@@ -2,12 +2,12 @@
 
 mod create;
 mod mark;
-mod names;
 mod place;
 mod record;
 mod snapshot;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use flock_core::volume_driver::{
@@ -19,14 +19,17 @@ use flock_core::{
 };
 
 use self::mark::Mark;
-use self::names::Names;
 use self::record::Record;
 use crate::client::{Client, Parameters};
 use crate::error::{BACKEND, is_outcome_unknown};
+use crate::names::Names;
 use crate::{health, tags};
 
 /// CloudStack's unit for the sizes of volumes.
 const GIB: u64 = 1 << 30;
+/// The waits between two looks at a volume that another call is working on.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Volumes as CloudStack's data disks.
 ///
@@ -152,12 +155,16 @@ impl CloudStackVolumeDriver {
         options.validate(&self.capabilities())?;
         let record = self.record(ctx, id).await?;
         match record.attachment() {
-            Some(attachment) if attachment.node == *node => return Ok(attachment),
+            Some(attachment) if attachment.node == *node => {
+                self.wait_while(ctx, record, "Attaching").await?;
+                return Ok(attachment);
+            }
             Some(other) if options.take_over => {
                 self.detach_from(ctx, id, &other.node).await?;
             }
             Some(other) => {
-                let message = format!("volume '{}' is attached to node '{}'", record.name, other.node);
+                let message =
+                    format!("volume '{}' is attached to node '{}'", record.name, other.node);
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .with("node", other.node.as_str())
                     .hint("detach it there first"));
@@ -184,6 +191,22 @@ impl CloudStackVolumeDriver {
             Some(attachment) if attachment.node == *node => Ok(attachment),
             _ => Err(looked_at_again(error)),
         }
+    }
+
+    /// Waits for a volume that another call is working on, as long as it is in
+    /// that state.
+    async fn wait_while(&self, ctx: &Context, mut record: Record, state: &str) -> Result<Record> {
+        let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
+        while record.state() == state {
+            if begun.elapsed() > self.client.config().job_timeout {
+                let message = format!("volume '{}' is still in the state {state}", record.name);
+                return Err(Error::new(ErrorKind::Timeout, message).retryable());
+            }
+            ctx.sleep(wait).await?;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            record = self.record(ctx, record.id()).await?;
+        }
+        Ok(record)
     }
 
     /// Detaches a volume that is at this node.

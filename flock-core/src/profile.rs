@@ -368,7 +368,8 @@ mod tests {
     fn paths_are_taken_from_the_files_directory() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
-        fs::write(&path, "a: {ca_file: ca.pem, secretkey: {file: key}}\nb: {ca_file: /ca.pem}").unwrap();
+        fs::write(&path, "a: {ca_file: ca.pem, secretkey: {file: key}}\nb: {ca_file: /ca.pem}")
+            .unwrap();
         let profiles = Profiles::load(&path).unwrap().profiles;
         assert_eq!(profiles[0].ca_file, Some(dir.path().join("ca.pem")));
         let file = dir.path().join("key");

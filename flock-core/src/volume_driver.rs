@@ -106,7 +106,8 @@ pub trait VolumeDriver: Send + Sync {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::AlreadyExists`];
     /// [`ErrorKind::InvalidConfig`] for an empty name;
-    /// [`ErrorKind::Unsupported`].
+    /// [`ErrorKind::Conflict`] for a volume that was never attached, see
+    /// [`VolumeCapabilities::snapshot_empty`]; [`ErrorKind::Unsupported`].
     async fn snapshot(
         &self,
         ctx: &Context,
@@ -160,6 +161,9 @@ pub struct VolumeCapabilities {
     pub resize_attached: bool,
     /// Snapshots can be made, listed and deleted.
     pub snapshots: bool,
+    /// A volume that was never attached to a node, and so holds nothing, has
+    /// snapshots too; without it, that is [`ErrorKind::Conflict`].
+    pub snapshot_empty: bool,
     /// [`VolumeSpec::source`] is honoured.
     pub restore: bool,
     /// The smallest size in bytes.
@@ -184,6 +188,7 @@ impl Default for VolumeCapabilities {
             shrink: false,
             resize_attached: false,
             snapshots: false,
+            snapshot_empty: false,
             restore: false,
             min_size: 1,
             max_size: None,

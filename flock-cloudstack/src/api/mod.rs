@@ -7,8 +7,10 @@
 pub(crate) mod lenient;
 mod machine;
 mod place;
+mod template;
 mod volume;
 
 pub use machine::{AffinityGroup, KeyPair, Machine, Nic};
 pub use place::{DiskOffering, Hypervisor, Network, OsType, SecurityGroup, ServiceOffering, Zone};
+pub use template::{DownloadDetail, NewTemplate, Template, TemplateFilter, UploadParams, Zones};
 pub use volume::{Snapshot, Volume};

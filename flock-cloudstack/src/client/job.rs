@@ -104,11 +104,11 @@ pub enum JobStatus {
 impl Client {
     /// Begins an asynchronous command.
     ///
-    /// The job's id is chosen here (`customjobid`, which every role may give)
-    /// unless `parameters` choose one. So after a lost reply the job can be
-    /// looked for: if CloudStack has it, all is well. If it has not, that does
-    /// not prove that nothing was made: a command that makes something does so
-    /// before its job begins.
+    /// Unless `parameters` choose the job's id (`customjobid`, which every role
+    /// may give), it is chosen here, and after a lost reply the job is looked
+    /// for: if CloudStack has it, all is well. If it has not, that does not
+    /// prove that nothing was made: a command that makes something does so
+    /// before its job begins. For the same reason no id is used twice.
     ///
     /// Not safe to cancel: the job may have begun.
     ///
@@ -121,14 +121,18 @@ impl Client {
         command: &str,
         parameters: &Parameters,
     ) -> Result<Started> {
-        let chosen = parameters.get(CUSTOM_ID).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-        let asked = parameters.clone().with(CUSTOM_ID, &chosen);
-        let body = match self.call(ctx, command, &asked).await {
-            Ok(body) => body,
-            Err(lost) if is_outcome_unknown(&lost) => {
-                return self.find_started(ctx, &JobId(chosen)).await.ok_or(lost);
+        let body = match parameters.get(CUSTOM_ID) {
+            Some(_) => self.call(ctx, command, parameters).await?,
+            None => {
+                let job = JobId(Uuid::new_v4().to_string());
+                let asked = parameters.clone().with(CUSTOM_ID, job.as_str());
+                match self.call(ctx, command, &asked).await {
+                    Err(lost) if is_outcome_unknown(&lost) => {
+                        return self.find_started(ctx, &job).await.ok_or(lost);
+                    }
+                    answered => answered?,
+                }
             }
-            Err(error) => return Err(error),
         };
         let job = body.get("jobid").and_then(text);
         let job = job.ok_or_else(|| not_protocol(command, "the reply names no job"))?;

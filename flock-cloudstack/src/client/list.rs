@@ -67,10 +67,10 @@ impl Client {
                     repeated = true;
                 }
             }
-            let counted =
-                count.map_or(items.len(), |count| usize::try_from(count).unwrap_or(usize::MAX));
-            if length == 0 || items.len() >= counted || (last && count.is_none()) {
-                return Ok(Reading { whole: !repeated && items.len() == counted, items });
+            let counted = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+            if length == 0 || counted.map_or(last, |counted| items.len() >= counted) {
+                let whole = !repeated && counted.is_none_or(|counted| items.len() == counted);
+                return Ok(Reading { items, whole });
             }
             page += 1;
         }

@@ -17,6 +17,9 @@ use serde_json::Value;
 
 pub use self::job::{Job, JobId, JobStatus, Started};
 pub use self::parameters::Parameters;
+pub use self::reply::open_reply;
+
+pub(crate) use self::transport::trusting;
 
 use self::pace::Pace;
 use self::transport::Failed;
@@ -38,7 +41,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// # Repeating
 ///
 /// What only reads (`list…`, `get…`, `query…`, `find…`) is sent up to five
-/// times when connections break. A change is repeated only where it certainly
+/// times when connections break or CloudStack fails within. A change is repeated only where it certainly
 /// had no effect: no connection was made, or CloudStack said that it did not
 /// run it (429, 503). Where that cannot be known the call fails with an error
 /// for which [`is_outcome_unknown`](crate::is_outcome_unknown) is true.
@@ -138,6 +141,12 @@ impl Client {
                     }
                     error
                 }
+                // An internal error may pass: a database that was busy, say.
+                Failed::Refused(error, _)
+                    if error.code == 530 && only_reads && tries < MAX_TRIES =>
+                {
+                    error.into_error(command)
+                }
                 Failed::Refused(error, clock) => {
                     return Err(self.refused(ctx, command, error, clock).await);
                 }
@@ -151,7 +160,11 @@ impl Client {
             };
             let asked = error.retry_after().unwrap_or_default();
             tracing::debug!(command, tries, %error, "asking CloudStack again");
-            ctx.sleep(asked.max(wait)).await.map_err(|_| error)?;
+            // Where CloudStack says how long, a little more is enough.
+            let pause = if asked.is_zero() { wait } else { asked + asked.min(wait) };
+            if let Err(ended) = ctx.sleep(pause).await {
+                return Err(ended.in_backend(BACKEND).with("command", command).caused_by(error));
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -181,7 +194,11 @@ impl Client {
     ) -> Result<Result<Value, Failed>> {
         let Inner { config, http, pace } = &*self.inner;
         let _turn = pace.turn(ctx).await?;
-        ctx.run(async { Ok(transport::send(http, config, command, parameters).await) }).await
+        let sent = ctx.run(async { Ok(transport::send(http, config, command, parameters).await) });
+        sent.await.map_err(|ended| match transport::only_reads(command) {
+            true => ended,
+            false => outcome_unknown(ended.in_backend(BACKEND).with("command", command)),
+        })
     }
 
     /// The error for a command that CloudStack refused. Its 401 means many

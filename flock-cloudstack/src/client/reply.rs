@@ -16,6 +16,21 @@ pub(super) enum Reply {
     Refused(ApiError),
 }
 
+/// The object within the envelope of a reply to `command`, for replies that
+/// came another way than by [`Client`](crate::Client): recorded ones, or those
+/// of another program.
+///
+/// # Errors
+/// What the reply says went wrong, as [`Client::call`](crate::Client::call)
+/// would say it; [`InvalidData`](flock_core::ErrorKind::InvalidData) for what
+/// is no reply.
+pub fn open_reply(command: &str, body: &[u8]) -> Result<Value> {
+    match open(command, body)? {
+        Reply::Body(body) => Ok(body),
+        Reply::Refused(error) => Err(error.into_error(command)),
+    }
+}
+
 /// Opens the envelope: the one member that is an object. Its name usually is
 /// the command's in lower case and `response`, but not always, so it does not
 /// count.

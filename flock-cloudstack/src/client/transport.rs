@@ -1,11 +1,12 @@
 //! One request over HTTP, signed at the moment it is sent.
 
-use std::time::SystemTime;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use flock_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, DATE, LOCATION};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 use serde_json::Value;
 
 use super::Parameters;
@@ -17,11 +18,14 @@ use crate::signature;
 /// The most that a reply may hold: 64 MiB. The largest are pages of 500
 /// virtual machines, of some megabytes.
 const MAX_REPLY: usize = 64 << 20;
+/// The longest wait that a proxy's `Retry-After` (RFC 9110, section 10.2.3)
+/// is believed.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How a try to get an answer failed.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// The request was not sent.
+    /// The request was not sent, or turned away at the door.
     NotSent(Error),
     /// The request, or its reply, got lost on the way.
     Lost(Error),
@@ -52,13 +56,7 @@ pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
         .redirect(redirect::Policy::none())
         .referer(false);
     if let Some(path) = &config.ca_file {
-        let pem = std::fs::read(path)
-            .map_err(|source| Error::io("read the certificates in", path, source))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if certificates.is_empty() {
-            return Err(unusable(format!("{} holds no PEM certificate", path.display())));
-        }
-        builder = builder.tls_certs_merge(certificates);
+        builder = trusting(builder, path)?;
     }
     if !config.verify_tls {
         builder = builder.tls_danger_accept_invalid_certs(true);
@@ -68,6 +66,21 @@ pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
             .hint("install the system's certificates (Debian: apt install ca-certificates)")
             .caused_by(source)
     })
+}
+
+/// The client that also trusts the certificate authorities in a PEM file.
+///
+/// # Errors
+/// Those of reading it; [`ErrorKind::InvalidConfig`] if there are none in it.
+pub(crate) fn trusting(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder> {
+    let pem = std::fs::read(path)
+        .map_err(|source| Error::io("read the certificates in", path, source))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if certificates.is_empty() {
+        let message = format!("{} holds no PEM certificate", path.display());
+        return Err(Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND));
+    }
+    Ok(builder.tls_certs_merge(certificates))
 }
 
 /// Sends a command once and reads the answer.
@@ -128,10 +141,13 @@ async fn answer(
     let status = response.status();
     let clock = server_clock(&response);
     if let Some(error) = not_an_answer(command, &response) {
-        // What a proxy says of a server it cannot reach may come after the
-        // server has worked.
-        let is_passing = status.is_server_error();
-        return Err(if is_passing { Failed::Lost(error) } else { Failed::Wrong(error) });
+        return Err(match status {
+            StatusCode::TOO_MANY_REQUESTS => Failed::NotSent(error),
+            // What a proxy says of a server it cannot reach may come after the
+            // server has worked.
+            status if status.is_server_error() => Failed::Lost(error),
+            _ => Failed::Wrong(error),
+        });
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(config, error))? {
@@ -145,11 +161,12 @@ async fn answer(
         Ok(Reply::Body(body)) if status.is_success() => Ok(body),
         Ok(Reply::Body(_)) => {
             let message = format!("HTTP {} without an error in the reply", status.as_u16());
-            Err(Failed::Wrong(not_protocol(command, message)))
+            let error = not_protocol(command, message);
+            Err(if status.is_server_error() { Failed::Lost(error) } else { Failed::Wrong(error) })
         }
+        Err(error) if status.is_client_error() => Err(Failed::Wrong(error)),
         // A reply cut in the middle looks like one that is not JSON.
-        Err(error) if status.is_success() => Err(Failed::Lost(error)),
-        Err(error) => Err(Failed::Wrong(error)),
+        Err(error) => Err(Failed::Lost(error)),
     }
 }
 
@@ -178,7 +195,12 @@ fn not_an_answer(command: &str, response: &Response) -> Option<Error> {
     } else {
         not_protocol(command, message)
     };
-    Some(error.with("http_status", status.as_str()))
+    let error = error.with("http_status", status.as_str());
+    let wait = header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok());
+    Some(match wait.map(Duration::from_secs) {
+        Some(wait) if error.is_retryable() => error.retry_after_at_least(wait.min(MAX_WAIT)),
+        _ => error,
+    })
 }
 
 /// The server's clock, which HTTP tells (RFC 9110, section 6.6.1).

@@ -5,10 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flock_core::provisioner::{DeploySpec, Resources};
 use flock_core::{Context, Error, ErrorKind, ImageId, Result};
-use serde::Deserialize;
 
 use super::options::Options;
-use crate::api::{ServiceOffering, Zone, lenient};
+use crate::api::{ServiceOffering, Template, TemplateFilter, Zone};
 use crate::client::{Client, Parameters};
 use crate::config::Method;
 use crate::error::BACKEND;
@@ -36,25 +35,6 @@ pub(super) struct Plan {
     pub(super) password_enabled: bool,
     pub(super) start: bool,
     pub(super) wait_for_address: bool,
-}
-
-/// A template in one zone, as far as a deploy cares.
-#[derive(Debug, Deserialize)]
-struct Template {
-    #[serde(deserialize_with = "lenient::text")]
-    id: String,
-    #[serde(default, deserialize_with = "lenient::text")]
-    name: String,
-    #[serde(default, deserialize_with = "lenient::some_text", rename = "zoneid")]
-    zone_id: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
-    status: String,
-    #[serde(default, deserialize_with = "lenient::truth", rename = "isready")]
-    is_ready: bool,
-    #[serde(default, deserialize_with = "lenient::text")]
-    hypervisor: String,
-    #[serde(default, deserialize_with = "lenient::truth", rename = "passwordenabled")]
-    password_enabled: bool,
 }
 
 /// Looks everything up that the spec names, all at once.
@@ -157,13 +137,15 @@ fn only<T: Named>(mut things: Vec<T>, what: &str) -> Result<T> {
     things.pop().ok_or_else(|| invalid(format!("the account sees no {}", T::WHAT)))
 }
 
+/// Which templates are looked through: all that can be deployed, those of
+/// others too; and, for what is not ready yet, the account's own.
+const FILTERS: [TemplateFilter; 2] = [TemplateFilter::Executable, TemplateFilter::Own];
+
 /// The template in each zone that has it.
 async fn templates(client: &Client, ctx: &Context, image: &ImageId) -> Result<Vec<Template>> {
-    // Among what can be deployed are templates of others; those not ready are
-    // among the account's own alone.
-    for filter in ["executable", "self"] {
-        let asked = Parameters::new().with("templatefilter", filter).with("id", image.as_str());
-        let found: Vec<Template> = match client.list(ctx, "listTemplates", &asked).await {
+    let asked = Parameters::new().with("id", image.as_str());
+    for filter in FILTERS {
+        let found = match client.templates(ctx, filter, &asked).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
@@ -175,6 +157,47 @@ async fn templates(client: &Client, ctx: &Context, image: &ImageId) -> Result<Ve
     Err(Error::new(ErrorKind::NotFound, format!("there is no template '{image}'"))
         .in_backend(BACKEND)
         .with("image", image.as_str()))
+}
+
+/// The template of exactly this name.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`], with the nearest names; [`ErrorKind::InvalidConfig`]
+/// if several have it.
+pub(super) async fn template(client: &Client, ctx: &Context, name: &str) -> Result<ImageId> {
+    let named = Parameters::new().with("name", name);
+    let app = name.split_once(':').map_or(name, |(app, _)| app);
+    // Of those alike only the nearest names are of interest.
+    let alike = Parameters::new().with("keyword", app);
+    let mut templates = Vec::new();
+    for asked in [named, alike] {
+        for filter in FILTERS {
+            templates.extend(client.templates(ctx, filter, &asked).await?);
+            if templates.iter().any(|template: &Template| template.name == name) {
+                return find(unique(templates), name).map(|found| ImageId::new(found.id));
+            }
+        }
+    }
+    find(unique(templates), name).map(|found| ImageId::new(found.id))
+}
+
+/// Each template once; CloudStack lists it for each of its zones.
+fn unique(mut templates: Vec<Template>) -> Vec<Template> {
+    let mut seen = std::collections::HashSet::new();
+    templates.retain(|template| seen.insert(template.id.clone()));
+    templates
+}
+
+impl Named for Template {
+    const WHAT: &'static str = "template";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// The template as it is in the zone, if nodes can be made of it.

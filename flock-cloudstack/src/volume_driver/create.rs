@@ -1,7 +1,5 @@
 //! Making volumes, and finishing those that were begun.
 
-use std::time::{Duration, Instant};
-
 use flock_core::backend::check_options;
 use flock_core::volume_driver::{Volume, VolumeDriver as _, VolumeSpec, VolumeStatus};
 use flock_core::{Context, Error, ErrorKind, Result};
@@ -12,10 +10,6 @@ use super::{CloudStackVolumeDriver, GIB, is_missing, looked_at_again, place};
 use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
-
-/// The waits between two looks at a volume that another call is making.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 impl CloudStackVolumeDriver {
     pub(super) async fn create_now(&self, ctx: &Context, spec: &VolumeSpec) -> Result<Volume> {
@@ -39,7 +33,13 @@ impl CloudStackVolumeDriver {
 
     /// Sends the request for a new volume, and answers with what is there by
     /// that name afterwards.
-    async fn make(&self, ctx: &Context, spec: &VolumeSpec, mark: &Mark, size: u64) -> Result<Record> {
+    async fn make(
+        &self,
+        ctx: &Context,
+        spec: &VolumeSpec,
+        mark: &Mark,
+        size: u64,
+    ) -> Result<Record> {
         if let Some(source) = &spec.source {
             self.require_source(ctx, source, size).await?;
         }
@@ -128,7 +128,10 @@ impl CloudStackVolumeDriver {
         let mut record = self.wait_until_made(ctx, record).await?;
         if !record.is_tagged {
             if record.size() < size {
-                self.client.grow_volume(ctx, record.id(), size / GIB).await.map_err(looked_at_again)?;
+                self.client
+                    .grow_volume(ctx, record.id(), size / GIB)
+                    .await
+                    .map_err(looked_at_again)?;
             }
             record = self.tag(ctx, spec, record).await?;
         }
@@ -139,7 +142,9 @@ impl CloudStackVolumeDriver {
         // so a cloud that does not let it be changed is as good.
         match self.client.rename_volume(ctx, record.id(), &spec.name).await {
             Ok(_) => {}
-            Err(error) => tracing::warn!(volume = record.id(), %error, "the volume keeps its first name"),
+            Err(error) => {
+                tracing::warn!(volume = record.id(), %error, "the volume keeps its first name")
+            }
         }
         Ok(record.view())
     }
@@ -160,17 +165,8 @@ impl CloudStackVolumeDriver {
     }
 
     /// Waits for a volume that another call is making.
-    async fn wait_until_made(&self, ctx: &Context, mut record: Record) -> Result<Record> {
-        let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
-        while record.status() == VolumeStatus::Creating {
-            if begun.elapsed() > self.client.config().job_timeout {
-                let message = format!("volume '{}' is still being made", record.name);
-                return Err(Error::new(ErrorKind::Timeout, message).retryable());
-            }
-            ctx.sleep(wait).await?;
-            wait = (wait * 2).min(LONGEST_WAIT);
-            record = self.record(ctx, record.id()).await?;
-        }
+    async fn wait_until_made(&self, ctx: &Context, record: Record) -> Result<Record> {
+        let record = self.wait_while(ctx, record, "Creating").await?;
         if record.status() == VolumeStatus::Deleting {
             let message = format!("CloudStack could not make volume '{}'", record.name);
             return Err(Error::new(ErrorKind::Unexpected, message)
@@ -182,6 +178,7 @@ impl CloudStackVolumeDriver {
 
 /// The error for a volume that CloudStack says it made and does not show.
 fn vanished(name: &str) -> Error {
-    let message = format!("volume '{name}' was made, but CloudStack does not show it as it should be");
+    let message =
+        format!("volume '{name}' was made, but CloudStack does not show it as it should be");
     Error::new(ErrorKind::Unexpected, message).in_backend(BACKEND).retryable()
 }

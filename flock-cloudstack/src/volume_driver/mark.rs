@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_mark_survives_the_backend() {
-        for (namespace, app, name) in [("default", "web", "data"), ("a:b", "%3A", "x%25:y"), ("", "", "ü")] {
+        for (namespace, app, name) in
+            [("default", "web", "data"), ("a:b", "%3A", "x%25:y"), ("", "", "ü")]
+        {
             let owner = Owner::new(namespace, app, RequestId::random());
             let mark = Mark::new(&owner, name).unwrap();
             let text = mark.to_string();

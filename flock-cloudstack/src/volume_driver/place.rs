@@ -17,7 +17,12 @@ impl CloudStackVolumeDriver {
     /// The parameters that say where a new volume of `size` bytes goes and of
     /// what kind it is. One from a snapshot is of the kind of the snapshot's
     /// volume, and as large as that was.
-    pub(super) async fn place(&self, ctx: &Context, spec: &VolumeSpec, size: u64) -> Result<Parameters> {
+    pub(super) async fn place(
+        &self,
+        ctx: &Context,
+        spec: &VolumeSpec,
+        size: u64,
+    ) -> Result<Parameters> {
         let zone = option(spec, ZONE)?.or(self.zone.as_deref());
         let offering = option(spec, DISK_OFFERING)?.or(self.disk_offering.as_deref());
         let zone = zone_id(self.client.zones(ctx).await?, zone)?;
@@ -54,11 +59,7 @@ fn zone_id(zones: Vec<Zone>, wanted: Option<&str>) -> Result<String> {
 }
 
 /// The offering asked for, or the only one that fits.
-fn choose(
-    offerings: Vec<DiskOffering>,
-    wanted: Option<&str>,
-    size: u64,
-) -> Result<DiskOffering> {
+fn choose(offerings: Vec<DiskOffering>, wanted: Option<&str>, size: u64) -> Result<DiskOffering> {
     if let Some(wanted) = wanted {
         let offering = naming::find(offerings, wanted)?;
         return if fits(&offering, size) { Ok(offering) } else { Err(unfit(&offering, size)) };
@@ -82,17 +83,18 @@ fn fits(offering: &DiskOffering, size: u64) -> bool {
 
 fn unfit(offering: &DiskOffering, size: u64) -> Error {
     let (name, fixed) = (&offering.name, offering.disk_size.unwrap_or(0));
-    let message = format!(
-        "volumes of the disk offering '{name}' have {fixed} GiB, not {} GiB",
-        size / GIB
-    );
+    let message =
+        format!("volumes of the disk offering '{name}' have {fixed} GiB, not {} GiB", size / GIB);
     Error::new(ErrorKind::InvalidConfig, message)
         .with(DISK_OFFERING, name)
         .hint("ask for that size, or name an offering whose size can be chosen")
 }
 
 /// The error where nothing was asked for and not just one thing is there.
-fn undecided<'a, T: Named + 'a>(things: impl Iterator<Item = &'a T>, option: &'static str) -> Error {
+fn undecided<'a, T: Named + 'a>(
+    things: impl Iterator<Item = &'a T>,
+    option: &'static str,
+) -> Error {
     let names: Vec<_> = things.map(|thing| format!("'{}'", thing.name())).collect();
     let what = T::WHAT;
     match names.as_slice() {
@@ -121,13 +123,20 @@ mod tests {
         .unwrap()
     }
 
-    fn chosen(offerings: &[DiskOffering], wanted: Option<&str>, gib: u64) -> Result<String, ErrorKind> {
-        choose(offerings.to_vec(), wanted, gib * GIB).map(|one| one.name).map_err(|error| error.kind())
+    fn chosen(
+        offerings: &[DiskOffering],
+        wanted: Option<&str>,
+        gib: u64,
+    ) -> Result<String, ErrorKind> {
+        choose(offerings.to_vec(), wanted, gib * GIB)
+            .map(|one| one.name)
+            .map_err(|error| error.kind())
     }
 
     #[test]
     fn the_only_offering_that_fits_is_taken() {
-        let all = [offering("Small", Some(5)), offering("Large", Some(100)), offering("Custom", None)];
+        let all =
+            [offering("Small", Some(5)), offering("Large", Some(100)), offering("Custom", None)];
         assert_eq!(chosen(&all, None, 7).as_deref(), Ok("Custom"));
         assert_eq!(chosen(&all[..2], None, 5).as_deref(), Ok("Small"));
         assert_eq!(chosen(&all[..2], None, 7), Err(ErrorKind::InvalidConfig));

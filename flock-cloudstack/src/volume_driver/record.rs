@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn times_are_compared_and_not_their_texts() {
-        let (early, late) = (moment("2021-10-04T08:41:23+0200"), moment("2021-10-04T07:41:23+0000"));
+        let (early, late) =
+            (moment("2021-10-04T08:41:23+0200"), moment("2021-10-04T07:41:23+0000"));
         assert!(early.is_some() && early < late);
         assert_eq!(moment(""), None);
     }

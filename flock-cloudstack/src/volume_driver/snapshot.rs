@@ -34,7 +34,12 @@ impl CloudStackVolumeDriver {
         self.make_snapshot(ctx, &record, spec).await
     }
 
-    async fn make_snapshot(&self, ctx: &Context, record: &Record, spec: &SnapshotSpec) -> Result<Snapshot> {
+    async fn make_snapshot(
+        &self,
+        ctx: &Context,
+        record: &Record,
+        spec: &SnapshotSpec,
+    ) -> Result<Snapshot> {
         let asked = Parameters::new()
             .with("volumeid", record.id())
             .with("name", &spec.name)
@@ -57,7 +62,8 @@ impl CloudStackVolumeDriver {
             (_, Err(error)) => Err(looked_at_again(error)),
             (Err(error), Ok(())) => Err(error),
             (Ok(None), Ok(())) => {
-                let message = format!("snapshot '{}' was made, but CloudStack does not show it", spec.name);
+                let message =
+                    format!("snapshot '{}' was made, but CloudStack does not show it", spec.name);
                 Err(Error::new(ErrorKind::Unexpected, message).retryable())
             }
         }
@@ -137,7 +143,12 @@ impl CloudStackVolumeDriver {
     }
 
     /// Fails unless a volume of `size` bytes can be made of the snapshot.
-    pub(super) async fn require_source(&self, ctx: &Context, id: &SnapshotId, size: u64) -> Result<()> {
+    pub(super) async fn require_source(
+        &self,
+        ctx: &Context,
+        id: &SnapshotId,
+        size: u64,
+    ) -> Result<()> {
         let snapshot = self.our_snapshot(ctx, id).await?;
         if snapshot.size <= size {
             return Ok(());

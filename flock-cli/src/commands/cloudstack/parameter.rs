@@ -89,8 +89,9 @@ fn read(from: &mut impl Read, path: &Path) -> Result<String> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_VALUE) {
         return Err(unfit("is longer than the 1 MiB that CloudStack takes"));
     }
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| unfit("is not text in UTF-8").hint("encode it in base64 where it is binary"))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| {
+        unfit("is not text in UTF-8").hint("encode it in base64 where it is binary")
+    })?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -113,10 +114,7 @@ mod tests {
         let given = parsed(&["name=a=b", "tags[0].key=k", "empty=", "text=@@home"]);
         let parameters = read_all(&given).unwrap();
         let all: Vec<_> = parameters.iter().collect();
-        assert_eq!(
-            all,
-            [("empty", ""), ("name", "a=b"), ("tags[0].key", "k"), ("text", "@home")]
-        );
+        assert_eq!(all, [("empty", ""), ("name", "a=b"), ("tags[0].key", "k"), ("text", "@home")]);
         for wrong in ["name", "=value", "name=@"] {
             assert!(wrong.parse::<Parameter>().is_err(), "{wrong}");
         }

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 /// The names that calls work on, in this process.
 #[derive(Debug, Default)]
-pub(super) struct Names(Mutex<HashMap<String, Arc<Turn<()>>>>);
+pub(crate) struct Names(Mutex<HashMap<String, Arc<Turn<()>>>>);
 
 impl Names {
     /// Waits until nobody else works on the name. The turn lasts as long as
@@ -16,7 +16,7 @@ impl Names {
     ///
     /// # Errors
     /// The end of the context.
-    pub(super) async fn turn(&self, ctx: &Context, name: &str) -> Result<OwnedMutexGuard<()>> {
+    pub(crate) async fn turn(&self, ctx: &Context, name: &str) -> Result<OwnedMutexGuard<()>> {
         let turn = {
             let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             names.retain(|_, turn| Arc::strong_count(turn) > 1);

@@ -1,0 +1,4 @@
+//! Apache CloudStack for flock.
+
+#[cfg(feature = "simulator")]
+pub mod simulator;

@@ -16,6 +16,7 @@ mod watch;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -101,6 +102,8 @@ pub struct CloudStackProvisioner {
     passwords: Option<PasswordSink>,
     max_concurrency: NonZeroUsize,
     expunge: bool,
+    /// Whether CloudStack has said that the account may not.
+    may_not_expunge: Arc<AtomicBool>,
     settle_time: Duration,
     polling: Polling,
     under_way: UnderWay,
@@ -127,6 +130,7 @@ impl CloudStackProvisioner {
             passwords: None,
             max_concurrency: NonZeroUsize::MIN.saturating_add(49),
             expunge: true,
+            may_not_expunge: Arc::default(),
             settle_time: Duration::from_secs(15),
             polling: Polling {
                 shortest: Duration::from_millis(100),

@@ -4,6 +4,7 @@
 //! looked at again. So a lost reply costs one more look, and nothing is asked
 //! for that is so already.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flock_core::provisioner::{Node, NodeStatus, StopOptions};
@@ -114,22 +115,23 @@ impl CloudStackProvisioner {
     /// written yet.
     pub(super) async fn destroy_machine(&self, ctx: &Context, id: &str) -> Result<()> {
         self.detach_disks(ctx, id).await?;
-        let mut expunge = self.expunge;
+        let mut expunge = self.expunge && !self.may_not_expunge.load(Ordering::Relaxed);
         for _ in 0..MAX_TRIES {
             let asked = self.client.destroy_machine(ctx, id, expunge).await;
-            match self.await_change(ctx, asked).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::PermissionDenied && expunge => {
-                    // Not every account may; the machine is destroyed all the
-                    // same, and expunged by CloudStack after a while.
-                    expunge = false;
-                    continue;
-                }
-                Err(error) if is_unknown(&error) && self.is_gone(ctx, id).await? => return Ok(()),
-                Err(error) => return Err(error),
-            }
+            let destroyed = self.await_change(ctx, asked).await;
             if self.is_gone(ctx, id).await? {
                 return Ok(());
+            }
+            match destroyed {
+                Ok(()) => {}
+                Err(error) if expunge && is_refusal(&error) => {
+                    // Not every account may expunge. The machine is destroyed
+                    // all the same, and CloudStack expunges it later.
+                    expunge = false;
+                    self.may_not_expunge.store(true, Ordering::Relaxed);
+                }
+                Err(error) if expunge && error.kind() == ErrorKind::Unexpected => expunge = false,
+                Err(error) => return Err(error),
             }
         }
         Err(unsettled(id))
@@ -215,6 +217,13 @@ impl CloudStackProvisioner {
             pause = (pause * 2).min(self.polling.longest);
         }
     }
+}
+
+/// Whether a machine was not expunged because the account may not. The job
+/// says so as an internal error, of which a user is told no more.
+fn is_refusal(error: &Error) -> bool {
+    error.kind() == ErrorKind::PermissionDenied
+        || error.kind() == ErrorKind::Unexpected && error.to_string().contains("expunge")
 }
 
 fn no_such_node(id: &str) -> Error {

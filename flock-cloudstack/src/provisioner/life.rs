@@ -220,10 +220,14 @@ impl CloudStackProvisioner {
 }
 
 /// Whether a machine was not expunged because the account may not. The job
-/// says so as an internal error, of which a user is told no more.
+/// says so as an internal error, of which users are told no more than that.
 fn is_refusal(error: &Error) -> bool {
+    let text = error.to_string();
     error.kind() == ErrorKind::PermissionDenied
-        || error.kind() == ErrorKind::Unexpected && error.to_string().contains("expunge")
+        || error.kind() == ErrorKind::Unexpected
+            && ["expunge", "contact your system administrator"]
+                .iter()
+                .any(|part| text.contains(part))
 }
 
 fn no_such_node(id: &str) -> Error {

@@ -30,9 +30,7 @@ impl Making {
                         Err(_) => return Err(lost(error)),
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    self.after_refusal(error).await?
-                }
+                Err(error) if may_have_left_something(&error) => self.after_refusal(error).await?,
                 Err(error) => return Err(error),
             };
             if let Some(machine) = found
@@ -80,9 +78,9 @@ impl Making {
         Ok(id)
     }
 
-    /// Finds out why a deploy was refused because something exists: the host
-    /// name or the job's id. Gives the machine if it is the node's; without
-    /// one, another deploy may be sent.
+    /// Finds out why a deploy was refused that may have left something, or
+    /// met something that is there: the host name or the job's id. Gives the
+    /// machine if it is the node's; without one, another deploy may be sent.
     async fn after_refusal(&mut self, refused: Error) -> Result<Option<Machine>> {
         let before = self.attempt;
         if let Some(machine) = self.by_job().await? {
@@ -95,11 +93,13 @@ impl Making {
         if found.ours.is_some() {
             return Ok(found.ours);
         }
-        if self.attempt > before {
-            // The job's id was used up. CloudStack makes the machine before it
-            // looks at that, and leaves it behind (`ApiServer.processAsyncCmd`
-            // of 4.22).
-            return Ok(found.untagged.into_iter().find(|machine| self.resembles(machine)));
+        let is_used_up = self.attempt > before;
+        if is_used_up || refused.kind() == ErrorKind::Unexpected {
+            // CloudStack makes the machine before it looks at the job's id, or
+            // fails, and leaves it behind (`ApiServer.processAsyncCmd` of 4.22).
+            // There was none of that name a moment ago.
+            let left = found.untagged.into_iter().find(|machine| self.resembles(machine));
+            return if left.is_some() || is_used_up { Ok(left) } else { Err(refused) };
         }
         if let Some(stranger) = found.untagged.first() {
             // Another process may be between the machine and its job.
@@ -113,6 +113,12 @@ impl Making {
         self.variant += 1;
         if self.variant < VARIANTS { Ok(None) } else { Err(refused) }
     }
+}
+
+/// Whether a deploy that was refused so may have made something, or was
+/// refused for something that is there.
+fn may_have_left_something(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::Unexpected)
 }
 
 /// The error of a deploy of which nobody knows what became.

@@ -21,7 +21,7 @@ use cloud::{Cloud, client, provisioner, quick};
 /// How many deploys there are in each run; two runs make a thousand.
 const DEPLOYS: u64 = 500;
 /// How many of them are under way at once.
-const AT_ONCE: u64 = 60;
+const AT_ONCE: u64 = 25;
 /// How many requests of a hundred go wrong.
 const FAULT_RATE: f64 = 0.10;
 /// How often a deploy is run again before it counts as stuck.
@@ -108,16 +108,16 @@ async fn thousand(store: Option<Arc<dyn StateStore>>) {
     expect_exactly(&cloud, &specs).await;
 }
 
-/// One to four nodes of an application of their own or a shared one.
+/// One to three nodes of an application of their own or a shared one.
 fn spec(cloud: &Cloud, number: u64) -> DeploySpec {
-    let names: Vec<_> = (0..=number % 4).map(|node| format!("node-{number}-{node}")).collect();
-    let app = if number.is_multiple_of(3) { "shared".to_owned() } else { format!("app-{number}") };
+    let names: Vec<_> = (0..=number % 3).map(|node| format!("node-{number}-{node}")).collect();
+    let app = if number.is_multiple_of(5) { "shared".to_owned() } else { format!("app-{number}") };
     cloud.spec(&app, &names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A client that does not wait long for an answer that never comes.
 fn hasty(cloud: &Cloud) -> flock_cloudstack::Client {
-    let config = cloud::config(&cloud.simulator).with_request_timeout(Duration::from_millis(400));
+    let config = cloud::config(&cloud.simulator).with_request_timeout(Duration::from_millis(500));
     flock_cloudstack::Client::new(config).unwrap()
 }
 

@@ -12,6 +12,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};
 
@@ -88,10 +89,7 @@ impl Cli {
     pub(crate) fn settings(&self) -> Vec<(&'static str, &str)> {
         let global = &self.global;
         let none = global.no_progress.then_some("none");
-        let profile = match &self.command {
-            Command::Config(Config::Show(options)) | Command::Doctor(options) => Some(options),
-            _ => None,
-        };
+        let profile = self.command.profile();
         [
             ("cache_dir", global.cache_dir.as_deref()),
             ("cache_max_age", global.cache_max_age.as_deref()),
@@ -110,6 +108,18 @@ impl Cli {
     }
 }
 
+impl Command {
+    /// The profile that is asked for, of commands that work with one.
+    fn profile(&self) -> Option<&ProfileOptions> {
+        match self {
+            Self::Config(Config::Show(options)) | Self::Doctor(options) => Some(options),
+            Self::CloudStack(CloudStack::Call(call)) => Some(&call.profile),
+            Self::Job(Job::Show { job } | Job::Wait { job, .. }) => Some(&job.profile),
+            _ => None,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -124,6 +134,12 @@ pub(crate) enum Command {
     /// Look at disk images, and convert them.
     #[command(subcommand)]
     Image(Image),
+    /// Ask CloudStack for anything that its API can do.
+    #[command(subcommand, name = "cloudstack")]
+    CloudStack(CloudStack),
+    /// Look at jobs that CloudStack works on, and wait for them.
+    #[command(subcommand)]
+    Job(Job),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
@@ -330,6 +346,78 @@ pub(crate) enum Subformat {
     Dynamic,
 }
 
+/// What to ask CloudStack for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CloudStack {
+    /// Call a command of CloudStack's API and print the reply.
+    Call(Call),
+}
+
+/// What to call and how.
+#[derive(Debug, Args)]
+#[command(after_help = CALL_EXAMPLES)]
+pub(crate) struct Call {
+    /// The command, spelt as CloudStack does, such as listZones.
+    pub(crate) command: String,
+    /// The command's parameters. A VALUE of @FILE is read from that file, so
+    /// that secrets are not on the command line, of @- from standard input;
+    /// one that begins with @ is written @@.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<Parameter>,
+    /// Wait for the job that the command begins, and print its result.
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most, such as 90s or 2h, instead of the profile's
+    /// timeout. The job goes on.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "wait")]
+    pub(crate) timeout: Option<Duration>,
+    /// Print passwords and keys that are in the reply, instead of ***.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
+}
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  flock cloudstack call listZones available=true
+  flock cloudstack call stopVirtualMachine id=6f5b2b1e-… --wait
+  flock cloudstack call registerUserKeys id=0c1d… --show-secrets
+  flock cloudstack call resetSSHKeyForVirtualMachine id=6f5b… keypair=me --wait";
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show how far a job is.
+    Show {
+        #[command(flatten)]
+        job: JobOptions,
+    },
+    /// Wait for a job and show what came of it; fails if the job does. When
+    /// the wait ends early the job goes on, and can be waited for again.
+    Wait {
+        #[command(flatten)]
+        job: JobOptions,
+        /// How long to wait at most, such as 90s or 2h, instead of the
+        /// profile's timeout.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        timeout: Option<Duration>,
+    },
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub(crate) struct JobOptions {
+    /// The job's id.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Print passwords and keys that are in the result, instead of ***.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
+}
+
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -378,6 +466,11 @@ fn usage(error: &clap::Error) -> Exit {
     let error = Error::new(ErrorKind::InvalidConfig, message);
     let error = tip.into_iter().fold(error, Error::hint).hint("`flock --help` shows the usage");
     Printer::new(true, false, ColorChoice::Never).stop(&Stop::Error(error))
+}
+
+/// Reads how long to wait.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    parse_age(text).map_err(|_| format!("'{text}' is not a time, such as 90s, 30m or 2h"))
 }
 
 /// The whole command, for completions and manual pages.

@@ -1,5 +1,6 @@
 //! `flock`: build appliances from a base operating system and an application.
 
+mod backend;
 mod cli;
 mod commands;
 mod error;

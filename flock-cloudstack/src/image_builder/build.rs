@@ -12,6 +12,7 @@ use super::options::{ChecksumChoice, TemplateOptions};
 use super::plan::Plan;
 use super::status::State;
 use super::{CloudStackImageBuilder, DirectUpload, PutUpload, ServeUpload, Upload};
+use crate::api::lenient::moment;
 use crate::api::{NewTemplate, UploadParams, Zones};
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
@@ -150,7 +151,7 @@ impl Build<'_> {
                 ImageStatus::Building => 1,
                 _ => 2,
             };
-            let created = group.zones.first().map(|item| item.created.clone());
+            let created = group.zones.first().and_then(|item| moment(&item.created));
             (rank, created, group.id.clone())
         });
         let mut mine = mine.into_iter();

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::mark::Mark;
 use crate::api;
+use crate::api::lenient::moment;
 use crate::tags;
 
 /// One of our volumes.
@@ -102,11 +103,6 @@ pub(super) fn merge(mut tagged: Vec<Record>, marked: Vec<Record>) -> Vec<Record>
     let known: HashSet<_> = tagged.iter().map(|record| record.id().to_owned()).collect();
     tagged.extend(marked.into_iter().filter(|record| !known.contains(record.id())));
     tagged
-}
-
-/// A time as CloudStack writes it: `2021-10-04T08:41:23+0000`.
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
-    Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use flock_core::volume_driver::{Snapshot, SnapshotSpec, VolumeDriver as _};
 use flock_core::{Context, Error, ErrorKind, ListFilter, Owner, Result, SnapshotId, VolumeId};
 
-use super::record::{Record, moment};
+use super::record::Record;
 use super::{CloudStackVolumeDriver, is_missing, looked_at_again};
 use crate::api;
+use crate::api::lenient::moment;
 use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};

@@ -20,4 +20,4 @@ mod volume_driver;
 pub use client::{Client, Job, JobId, JobStatus, Parameters, Started, open_reply};
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
-pub use volume_driver::CloudStackVolumeDriver;
+pub use volume_driver::{CloudStackVolumeDriver, VolumeOption};

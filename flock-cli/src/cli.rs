@@ -401,8 +401,10 @@ pub(crate) enum Job {
         #[command(flatten)]
         job: JobOptions,
     },
-    /// Wait for a job and show what came of it; fails if the job does. When
-    /// the wait ends early the job goes on, and can be waited for again.
+    /// Wait for a job and show what came of it.
+    ///
+    /// Fails if the job does. When the wait ends early the job goes on, and can
+    /// be waited for again.
     Wait {
         #[command(flatten)]
         job: JobOptions,

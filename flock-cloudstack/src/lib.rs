@@ -25,4 +25,4 @@ pub use client::{Client, Job, JobId, JobStatus, Parameters, Started, open_reply}
 pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
 pub use image_builder::CloudStackImageBuilder;
-pub use volume_driver::CloudStackVolumeDriver;
+pub use volume_driver::{CloudStackVolumeDriver, VolumeOption};

@@ -19,6 +19,7 @@ use flock_core::{
 };
 
 use self::mark::Mark;
+pub use self::place::VolumeOption;
 use self::record::Record;
 use crate::client::{Client, Parameters};
 use crate::error::{BACKEND, is_outcome_unknown};
@@ -60,10 +61,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// unique names: after making a volume the driver looks who else has the name,
 /// and the later one gives way.
 ///
-/// # Options
-///
-/// [`VolumeSpec::options`] takes `zone` and `disk_offering`, each the name or
-/// the id.
+/// [`VolumeOption`] names what a spec can say beyond name and size.
 ///
 /// ```no_run
 /// use flock_cloudstack::{Client, CloudStackConfig, CloudStackVolumeDriver};

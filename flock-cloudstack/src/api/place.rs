@@ -42,7 +42,7 @@ pub struct OsType {
     #[serde(deserialize_with = "lenient::text")]
     pub id: String,
     /// The name, for example `Debian GNU/Linux 12 (64-bit)`.
-    #[serde(default, deserialize_with = "lenient::text", alias = "name")]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub description: String,
 }
 

@@ -73,8 +73,8 @@ pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
 /// # Errors
 /// Those of reading it; [`ErrorKind::InvalidConfig`] if there are none in it.
 pub(crate) fn trusting(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder> {
-    let pem =
-        std::fs::read(path).map_err(|source| Error::io("read the certificates in", path, source))?;
+    let pem = std::fs::read(path)
+        .map_err(|source| Error::io("read the certificates in", path, source))?;
     let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
     if certificates.is_empty() {
         let message = format!("{} holds no PEM certificate", path.display());

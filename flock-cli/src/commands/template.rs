@@ -92,10 +92,9 @@ impl Work {
     async fn find(&self, name: &TemplateName) -> Result<Image, Error> {
         let found = self.builder.find(&self.ctx, &name.app, &name.version).await;
         found.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => error.hint(format!(
-                "`flock template list {}` shows those that there are",
-                name.app
-            )),
+            ErrorKind::NotFound => {
+                error.hint(format!("`flock template list {}` shows those that there are", name.app))
+            }
             _ => error,
         })
     }
@@ -161,10 +160,7 @@ fn print(session: &Session, image: &Image) -> Result<Exit> {
 }
 
 fn describe(image: &Image, style: Style) -> String {
-    let mut rows = vec![
-        ("status", colored(image.status, style, 0)),
-        ("id", image.id.to_string()),
-    ];
+    let mut rows = vec![("status", colored(image.status, style, 0)), ("id", image.id.to_string())];
     rows.extend(image.size.map(|bytes| ("size", size(bytes))));
     let known = [
         ("format", "format"),
@@ -172,9 +168,11 @@ fn describe(image: &Image, style: Style) -> String {
         ("OS type", "os_type"),
         ("registered", "created"),
     ];
-    rows.extend(known.iter().filter_map(|(label, key)| {
-        image.details.get(*key).map(|value| (*label, value.clone()))
-    }));
+    rows.extend(
+        known.iter().filter_map(|(label, key)| {
+            image.details.get(*key).map(|value| (*label, value.clone()))
+        }),
+    );
     rows.extend(zones(image).map(|(zone, status)| ("zone", format!("{zone}: {status}"))));
     rows.push(("request", image.owner.request.to_string()));
     let name = format!("{}:{}", image.name, image.version);
@@ -187,8 +185,7 @@ fn delete(session: &Session, command: &Delete) -> Result<Exit> {
     let zone = command.zone.as_deref();
     let place = zone.map(|zone| format!(" from zone {zone}")).unwrap_or_default();
     confirm(&format!("Delete template {name}{place}?"), command.yes)?;
-    let options =
-        DeleteOptions::new().with_zone(command.zone.clone()).with_forced(command.force);
+    let options = DeleteOptions::new().with_zone(command.zone.clone()).with_forced(command.force);
     let deleted = work.builder.delete_with(&work.ctx, &image.id, &options);
     interrupt::run(&work.ctx, deleted).map_err(|error| match error.kind() {
         ErrorKind::Conflict if !command.force => error.hint("`--force` does that"),

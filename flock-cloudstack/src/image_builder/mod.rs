@@ -70,7 +70,7 @@ use flock_core::image_builder::{
 };
 use flock_core::rootfs::checksum::Checksum;
 use flock_core::{
-    Context, Error, ErrorKind, Health, ImageId, ListFilter, Owner, RequestId, Result,
+    Context, Error, ErrorKind, Health, ImageId, ListFilter, Operation, Owner, RequestId, Result,
 };
 use uuid::Uuid;
 
@@ -266,16 +266,19 @@ impl ImageBuilder for CloudStackImageBuilder {
     }
 
     async fn check(&self, ctx: &Context) -> Result<Health> {
-        health::check(&self.client, ctx).await.map_err(|error| error.during("image.check"))
+        health::check(&self.client, ctx)
+            .await
+            .map_err(|error| error.during(Operation::ImageCheck.as_str()))
     }
 
     async fn build(&self, ctx: &Context, spec: &ImageSpec) -> Result<Image> {
         let built = self.build_template(ctx, spec).await;
-        built.map_err(|error| error.in_backend(BACKEND).during("image.build"))
+        built.map_err(|error| error.in_backend(BACKEND).during(Operation::ImageBuild.as_str()))
     }
 
     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Image>> {
-        let groups = self.groups(ctx).await.map_err(|error| error.during("image.list"))?;
+        let groups =
+            self.groups(ctx).await.map_err(|error| error.during(Operation::ImageList.as_str()))?;
         let ours = groups.iter().filter(|group| self.is_ours(group)).filter_map(Group::image);
         let mut images: Vec<_> = ours.filter(|image| filter.matches(&image.owner)).collect();
         images.sort_by(|a, b| (&a.name, &a.version, &a.id).cmp(&(&b.name, &b.version, &b.id)));
@@ -283,13 +286,16 @@ impl ImageBuilder for CloudStackImageBuilder {
     }
 
     async fn get(&self, ctx: &Context, image: &ImageId) -> Result<Image> {
-        let found = self.require(ctx, image).await.map_err(|error| error.during("image.get"))?;
+        let found = self
+            .require(ctx, image)
+            .await
+            .map_err(|error| error.during(Operation::ImageGet.as_str()))?;
         found.image().ok_or_else(|| missing(image.as_str()))
     }
 
     async fn delete(&self, ctx: &Context, image: &ImageId) -> Result<()> {
         let deleted = self.delete_with(ctx, image, &DeleteOptions::default()).await;
-        deleted.map_err(|error| error.during("image.delete"))
+        deleted.map_err(|error| error.during(Operation::ImageDelete.as_str()))
     }
 }
 

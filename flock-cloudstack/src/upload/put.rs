@@ -271,7 +271,8 @@ impl Put<'_> {
         let status = response.status();
         let error = http::refused(url, response).await;
         match (status, self.has_login(session)) {
-            (StatusCode::UNAUTHORIZED, false) => error.hint("give a login for it: upload.user and upload.secret, or --credentials-file"),
+            (StatusCode::UNAUTHORIZED, false) => error
+                .hint("give a login for it: upload.user and upload.secret, or --credentials-file"),
             (StatusCode::UNAUTHORIZED, true) => error.hint("check the login given for it"),
             _ => error,
         }

@@ -84,7 +84,8 @@ impl Web {
     async fn serve(&self, mut stream: BufReader<TcpStream>) -> Option<()> {
         loop {
             let mut asked = head(&mut stream).await?;
-            let length: usize = asked.headers.get("content-length").map_or(0, |l| l.parse().unwrap());
+            let length: usize =
+                asked.headers.get("content-length").map_or(0, |l| l.parse().unwrap());
             let manner = self.manner.lock().unwrap().clone();
             let cut = manner.cut_after.filter(|_| length > 0);
             let mut body = vec![0; cut.unwrap_or(length)];
@@ -233,8 +234,7 @@ async fn a_cut_upload_goes_on_or_begins_anew() {
     for (keeps, takes_parts, begins) in
         [(true, true, "bytes 500000-1234566/1234567"), (true, false, ""), (false, true, "")]
     {
-        let manner =
-            Manner { cut_after: Some(500_000), keeps, takes_parts, ..Manner::default() };
+        let manner = Manner { cut_after: Some(500_000), keeps, takes_parts, ..Manner::default() };
         let (web, place) = (Web::new(manner).await, place());
         let sum_sent = put(&web, &place, &PutUpload::new(web.url.clone())).await.unwrap();
         assert_eq!(sum_sent, Some(sum(&place.bytes)), "{keeps} {takes_parts}");
@@ -366,7 +366,8 @@ async fn a_direct_upload_that_breaks_may_be_begun_anew() {
         Ok(Sent::Unknown(error)) => assert!(error.is_retryable(), "{error}"),
         Ok(Sent::Accepted) => panic!("accepted"),
     }
-    let manner = Manner { status: Some(400), says: "request not valid anymore.", ..Manner::default() };
+    let manner =
+        Manner { status: Some(400), says: "request not valid anymore.", ..Manner::default() };
     let web = Web::new(manner).await;
     let error = direct(&web, &place).await.unwrap_err();
     assert!(error.is_retryable());

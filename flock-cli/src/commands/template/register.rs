@@ -148,8 +148,10 @@ fn upload(
         },
         (Method::Serve, _) => match (command.listen, &command.display_url) {
             (Some(listen), Some(url)) => Ok(Upload::Serve(ServeUpload::new(listen, url.clone()))),
-            _ => missing("an address to serve at, and what CloudStack sees it as: --listen and \
-                          --display-url"),
+            _ => missing(
+                "an address to serve at, and what CloudStack sees it as: --listen and \
+                          --display-url",
+            ),
         },
         (Method::Url, _) => match &command.url {
             Some(url) => Ok(Upload::Url(UrlUpload::new(url.clone()))),
@@ -180,7 +182,8 @@ fn advise(error: Error, command: &Register, wanted: &Wanted) -> Error {
                 ApplianceFormat::Tar => String::new(),
                 other => format!(" --type {other}"),
             };
-            error.hint(format!("`flock build {}{kind}` makes it; --file names another", command.app))
+            error
+                .hint(format!("`flock build {}{kind}` makes it; --file names another", command.app))
         }
         ErrorKind::AlreadyExists if !command.force => {
             error.hint("`--version` takes another version, `--force` replaces it")

@@ -68,6 +68,9 @@ fn printed(heading: &str) -> String {
     if command.starts_with("config") {
         place.write("flockr.yaml", PROFILES);
     }
+    if command.starts_with("cloudstack") || command.starts_with("job") {
+        return crate::cloudstack::example(command);
+    }
     if command.starts_with("cache") {
         crate::cache::fill(&place);
     }
@@ -138,7 +141,7 @@ fn json_examples_are_real() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 12);
+    assert_eq!(compared, 14);
     if std::env::var_os(UPDATE).is_some() {
         fs::write(path(), text).unwrap();
     }

@@ -4,6 +4,7 @@
 mod app;
 mod build;
 mod cache;
+mod cloudstack;
 mod config;
 mod docs;
 mod help;

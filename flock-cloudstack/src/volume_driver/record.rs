@@ -50,6 +50,17 @@ impl Record {
         &self.volume.state
     }
 
+    /// The hypervisor that made it; `None` for one that was never attached.
+    pub(super) fn hypervisor(&self) -> Option<&str> {
+        self.volume.hypervisor.as_deref().filter(|name| *name != "None")
+    }
+
+    /// Whether it is at a node that is not stopped.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.attachment().is_some()
+            && self.volume.virtual_machine_state.as_deref() != Some("Stopped")
+    }
+
     /// The size in bytes.
     pub(super) fn size(&self) -> u64 {
         self.volume.size.unwrap_or(0)

@@ -5,7 +5,7 @@ use flock_core::{Context, Error, ErrorKind, ListFilter, Owner, Result, SnapshotI
 use jiff::Timestamp;
 
 use super::record::Record;
-use super::{CloudStackVolumeDriver, is_missing, looked_at_again};
+use super::{CloudStackVolumeDriver, LXC, is_missing, looked_at_again};
 use crate::api;
 use crate::api::lenient::moment;
 use crate::client::Parameters;
@@ -36,6 +36,10 @@ impl CloudStackVolumeDriver {
             return Ok(snapshot);
         }
         record.require_ready()?;
+        if record.hypervisor() == Some(LXC) {
+            let message = format!("volume '{}' is of LXC, which has no snapshots", record.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         self.make_snapshot(ctx, &record, spec).await
     }
 

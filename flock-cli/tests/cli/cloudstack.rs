@@ -10,14 +10,14 @@ use insta::assert_snapshot;
 use crate::{Place, Ran};
 
 /// A cloud, and a directory with a profile for it.
-struct Cloud {
-    simulator: Simulator,
-    place: Place,
+pub(crate) struct Cloud {
+    pub(crate) simulator: Simulator,
+    pub(crate) place: Place,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Cloud {
-    fn new(options: SimulatorOptions) -> Self {
+    pub(crate) fn new(options: SimulatorOptions) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let simulator = runtime.block_on(Simulator::start(options)).unwrap();
         let cloud = Self { simulator, place: Place::new(), _runtime: runtime };
@@ -25,7 +25,7 @@ impl Cloud {
         cloud
     }
 
-    fn quick() -> Self {
+    pub(crate) fn quick() -> Self {
         Self::new(SimulatorOptions::new().with_job_time(Duration::from_millis(10)))
     }
 
@@ -38,7 +38,7 @@ impl Cloud {
     }
 
     /// Runs a command that is to succeed.
-    fn flock(&self, args: &[&str]) -> Ran {
+    pub(crate) fn flock(&self, args: &[&str]) -> Ran {
         let ran = self.place.flock(args);
         assert_eq!(ran.code, 0, "{args:?}\n{}", ran.all());
         ran

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod template;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use flock_core::image_builder::ApplianceFormat;
 use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
+
+pub(crate) use self::template::{Delete, Method, Register, Template, TemplateName};
 
 use crate::commands::Parameter;
 use crate::exit::Exit;
@@ -114,6 +118,7 @@ impl Command {
         match self {
             Self::Config(Config::Show(options)) | Self::Doctor(options) => Some(options),
             Self::CloudStack(CloudStack::Call(call)) => Some(&call.profile),
+            Self::Template(template) => Some(template.profile()),
             Self::Job(Job::Show { job } | Job::Wait { job, .. }) => Some(&job.profile),
             _ => None,
         }
@@ -134,6 +139,9 @@ pub(crate) enum Command {
     /// Look at disk images, and convert them.
     #[command(subcommand)]
     Image(Image),
+    /// Register appliances as CloudStack's templates, list and delete them.
+    #[command(subcommand)]
+    Template(Template),
     /// Ask CloudStack for anything that its API can do.
     #[command(subcommand, name = "cloudstack")]
     CloudStack(CloudStack),
@@ -393,8 +401,10 @@ pub(crate) enum Job {
         #[command(flatten)]
         job: JobOptions,
     },
-    /// Wait for a job and show what came of it; fails if the job does. When
-    /// the wait ends early the job goes on, and can be waited for again.
+    /// Wait for a job and show what came of it.
+    ///
+    /// Fails if the job does. When the wait ends early the job goes on, and can
+    /// be waited for again.
     Wait {
         #[command(flatten)]
         job: JobOptions,

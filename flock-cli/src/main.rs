@@ -3,6 +3,7 @@
 mod backend;
 mod cli;
 mod commands;
+mod confirm;
 mod error;
 mod exit;
 mod interrupt;

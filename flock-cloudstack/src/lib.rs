@@ -28,4 +28,4 @@ pub use config::{CloudStackConfig, Method};
 pub use error::is_outcome_unknown;
 pub use image_builder::CloudStackImageBuilder;
 pub use provisioner::{CloudStackProvisioner, DeployOption, PasswordSink};
-pub use volume_driver::CloudStackVolumeDriver;
+pub use volume_driver::{CloudStackVolumeDriver, VolumeOption};

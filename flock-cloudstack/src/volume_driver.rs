@@ -19,6 +19,7 @@ use flock_core::{
 };
 
 use self::mark::Mark;
+pub use self::place::VolumeOption;
 use self::record::Record;
 use crate::client::{Client, Parameters};
 use crate::error::{BACKEND, is_outcome_unknown};
@@ -27,6 +28,8 @@ use crate::{health, tags};
 
 /// CloudStack's unit for the sizes of volumes.
 const GIB: u64 = 1 << 30;
+/// A hypervisor whose volumes can be neither resized nor kept.
+const LXC: &str = "LXC";
 /// The waits between two looks at a volume that another call is working on.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
@@ -45,6 +48,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 ///   possible.
 /// - The device's name in the node is the guest's affair and not told; the
 ///   disk's number at the hypervisor is the detail `device_id`.
+/// - Volumes of LXC machines can be neither resized nor have snapshots
+///   ([`ErrorKind::Unsupported`]).
 /// - A volume that was never attached holds nothing and has no snapshots
 ///   ([`ErrorKind::Conflict`]).
 /// - The volume and the node must be in the same zone.
@@ -60,10 +65,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// unique names: after making a volume the driver looks who else has the name,
 /// and the later one gives way.
 ///
-/// # Options
-///
-/// [`VolumeSpec::options`] takes `zone` and `disk_offering`, each the name or
-/// the id.
+/// [`VolumeOption`] names what a spec can say beyond name and size.
 ///
 /// ```no_run
 /// use flock_cloudstack::{Client, CloudStackConfig, CloudStackVolumeDriver};
@@ -227,6 +229,7 @@ impl CloudStackVolumeDriver {
             return Ok(record.view());
         }
         record.require_ready()?;
+        record.require_growth()?;
         let grown = self.client.grow_volume(ctx, id, wanted / GIB).await;
         let now = self.record(ctx, id).await;
         match (grown, now) {
@@ -395,6 +398,26 @@ fn looked_at_again(error: Error) -> Error {
 }
 
 impl Record {
+    /// Fails where the hypervisor cannot make the volume larger now
+    /// (`VolumeApiServiceImpl` of CloudStack 4.22). CloudStack says so only in
+    /// the text of a failed job, and not to everybody.
+    fn require_growth(&self) -> Result<()> {
+        let name = &self.name;
+        match self.hypervisor() {
+            Some("XenServer") if self.is_in_use() => {
+                let message =
+                    format!("XenServer cannot make volume '{name}' larger while it is in use");
+                Err(Error::new(ErrorKind::Conflict, message)
+                    .hint("stop the node, or detach the volume"))
+            }
+            Some(LXC) => {
+                let message = format!("volume '{name}' is of LXC, whose volumes cannot be resized");
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails unless the volume can be attached, resized and kept.
     fn require_ready(&self) -> Result<()> {
         if self.status() == VolumeStatus::Ready {

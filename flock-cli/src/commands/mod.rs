@@ -10,6 +10,7 @@ mod doctor;
 mod image;
 mod job;
 mod man;
+mod template;
 
 use std::io;
 use std::path::Path;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::CloudStack(command) => {
             in_session(cli, |session| cloudstack::run(session, command))
         }
+        Command::Template(command) => in_session(cli, |session| template::run(session, command)),
         Command::Job(command) => in_session(cli, |session| job::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),

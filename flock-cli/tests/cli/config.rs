@@ -139,7 +139,12 @@ fn show_as_json_hides_the_secret() {
             "secretkey": "***",
             "expires": 600,
             "timeout": 3600,
-            "verifysslcert": true
+            "verifysslcert": true,
+            "ca_file": null,
+            "http_get_only": false,
+            "namespace": null,
+            "max_concurrency": null,
+            "max_requests_per_second": null
           },
           {
             "name": "test",
@@ -150,7 +155,12 @@ fn show_as_json_hides_the_secret() {
             },
             "expires": 600,
             "timeout": 3600,
-            "verifysslcert": true
+            "verifysslcert": true,
+            "ca_file": null,
+            "http_get_only": false,
+            "namespace": null,
+            "max_concurrency": null,
+            "max_requests_per_second": null
           }
         ]
       }

@@ -4,11 +4,13 @@
 mod app;
 mod build;
 mod cache;
+mod cloudstack;
 mod config;
 mod disk;
 mod docs;
 mod help;
 mod image;
+mod template;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

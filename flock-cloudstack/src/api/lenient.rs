@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -63,6 +64,11 @@ pub(crate) fn tags<'de, D: Deserializer<'de>>(
     }
     let tags: Vec<Tag> = list(deserializer)?;
     Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+}
+
+/// A time as CloudStack writes it: `2021-10-04T08:41:23+0000`.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
+    Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
 }
 
 fn to_text(value: &Value) -> Option<String> {

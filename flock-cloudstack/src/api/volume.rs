@@ -41,6 +41,13 @@ pub struct Volume {
     /// The virtual machine that it is attached to.
     #[serde(default, deserialize_with = "lenient::some_text", rename = "virtualmachineid")]
     pub virtual_machine_id: Option<String>,
+    /// What that machine is doing: `Running`, `Stopped`, ….
+    #[serde(default, deserialize_with = "lenient::some_text", rename = "vmstate")]
+    pub virtual_machine_state: Option<String>,
+    /// The hypervisor that it was made by; `None`, as a text, for one that was
+    /// never attached.
+    #[serde(default, deserialize_with = "lenient::some_text")]
+    pub hypervisor: Option<String>,
     /// Its number among that machine's disks; the first is 0.
     #[serde(default, deserialize_with = "lenient::some_number", rename = "deviceid")]
     pub device_id: Option<u64>,

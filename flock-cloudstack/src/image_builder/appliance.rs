@@ -48,7 +48,7 @@ impl Appliance {
     /// [`ErrorKind::InvalidData`] for a file that is empty, damaged or of
     /// another format; [`ErrorKind::Unsupported`] for a compression or feature
     /// that CloudStack or flock cannot read.
-    pub(super) fn open(path: &Path, format: ApplianceFormat, ctx: &Context) -> Result<Self> {
+    pub(crate) fn open(path: &Path, format: ApplianceFormat, ctx: &Context) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
         if metadata.is_dir() {

@@ -12,6 +12,7 @@ use super::options::{ChecksumChoice, TemplateOptions};
 use super::plan::Plan;
 use super::status::State;
 use super::{CloudStackImageBuilder, DirectUpload, PutUpload, ServeUpload, Upload};
+use crate::api::lenient::moment;
 use crate::api::{NewTemplate, UploadParams, Zones};
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
@@ -150,7 +151,7 @@ impl Build<'_> {
                 ImageStatus::Building => 1,
                 _ => 2,
             };
-            let created = group.zones.first().map(|item| item.created.clone());
+            let created = group.zones.first().and_then(|item| moment(&item.created));
             (rank, created, group.id.clone())
         });
         let mut mine = mine.into_iter();
@@ -313,6 +314,7 @@ impl Build<'_> {
     ) -> Result<String> {
         let params = self.upload_params(template).await?;
         let id = params.id.clone();
+        self.tag(&id).await.map_err(|error| error.with("image", &id))?;
         let sending = Direct {
             ctx: self.ctx,
             appliance,
@@ -320,12 +322,7 @@ impl Build<'_> {
             params: &params,
             file_name: safe(&self.plan.file_name(appliance, true)),
         };
-        let tagged = self.tag(&id).await;
-        let sent = match tagged {
-            Ok(()) => sending.run().await,
-            Err(error) => Err(error),
-        };
-        let error = match sent {
+        let error = match sending.run().await {
             Ok(Sent::Accepted) => return Ok(id),
             Ok(Sent::Unknown(_)) if self.has_arrived(&id).await? => return Ok(id),
             Ok(Sent::Unknown(error)) | Err(error) => error.with("image", &id),
@@ -362,18 +359,22 @@ impl Build<'_> {
     /// after uploads once a minute.
     async fn has_arrived(&self, id: &str) -> Result<bool> {
         let begun = Instant::now();
-        while begun.elapsed() < self.builder.patience.upload {
+        loop {
             let group = self.builder.group(self.ctx, id).await?;
             let states: Vec<_> = group.iter().flat_map(|group| group.states(None)).collect();
             if states.iter().any(|state| matches!(state, State::Failed(_))) {
                 return Ok(false);
             }
-            if states.iter().any(|state| *state != State::NotUploaded) {
+            let is_open = |state: &State| matches!(state, State::NotUploaded | State::Uploading);
+            if !states.is_empty() && !states.iter().any(is_open) {
                 return Ok(true);
+            }
+            if begun.elapsed() >= self.builder.patience.upload {
+                // What has begun to arrive may be a large file at the end.
+                return Ok(states.contains(&State::Uploading));
             }
             self.ctx.sleep(LOOK_AGAIN).await?;
         }
-        Ok(false)
     }
 
     /// What a person can do about a refused registration.

@@ -58,6 +58,10 @@ pub struct PutUpload {
     /// The user's password; without a user, a bearer token (RFC 6750).
     #[serde(default)]
     pub secret: Option<SecretSource>,
+    /// A file of logins by host, as `docker login` writes it, for where no
+    /// `secret` is given; see [`flock_core::fetch::login`].
+    #[serde(default)]
+    pub credentials_file: Option<PathBuf>,
     /// A PEM file of certificate authorities to trust beside the system's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -126,6 +130,7 @@ impl PutUpload {
             versioned: false,
             user: None,
             secret: None,
+            credentials_file: None,
             ca_file: None,
             verify: true,
         }
@@ -143,6 +148,13 @@ impl PutUpload {
     pub fn with_login(mut self, user: Option<String>, secret: SecretSource) -> Self {
         self.user = user;
         self.secret = Some(secret);
+        self
+    }
+
+    /// Sets [`credentials_file`](Self::credentials_file).
+    #[must_use]
+    pub fn with_credentials_file(mut self, file: Option<PathBuf>) -> Self {
+        self.credentials_file = file;
         self
     }
 
@@ -207,6 +219,7 @@ impl fmt::Debug for PutUpload {
             .field("versioned", &self.versioned)
             .field("user", &self.user)
             .field("secret", &self.secret)
+            .field("credentials_file", &self.credentials_file)
             .field("ca_file", &self.ca_file)
             .field("verify", &self.verify)
             .finish()

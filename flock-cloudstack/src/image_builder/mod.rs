@@ -60,6 +60,7 @@ mod remove;
 mod status;
 mod wait;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ use flock_core::image_builder::{
 };
 use flock_core::rootfs::checksum::Checksum;
 use flock_core::{
-    Context, Error, ErrorKind, Health, ImageId, ListFilter, Owner, RequestId, Result,
+    Context, Error, ErrorKind, Health, ImageId, ListFilter, Operation, Owner, RequestId, Result,
 };
 use uuid::Uuid;
 
@@ -83,8 +84,8 @@ use self::group::Group;
 use crate::api::TemplateFilter;
 use crate::client::{Client, Parameters};
 use crate::error::BACKEND;
-use crate::health;
 use crate::names::Names;
+use crate::{blocking, health, upload};
 
 /// Makes CloudStack's templates from appliances. The [module](self) says how.
 ///
@@ -172,18 +173,38 @@ impl CloudStackImageBuilder {
         self
     }
 
-    /// The request id for an appliance of this content under this name: the
-    /// same for the same, so that a program which was killed finishes, when it
-    /// is started again, what it had begun.
+    /// The request id for what this content becomes under this name: always
+    /// the same, so that a program which was killed finishes, when it is
+    /// started again, what it had begun. The content is any text that tells
+    /// one from another: a checksum, an address.
     #[must_use]
-    pub fn request(&self, app: &str, version: &str, content: &Checksum) -> RequestId {
+    pub fn request(&self, app: &str, version: &str, content: &str) -> RequestId {
         // Any fixed one will do (RFC 9562, section 6.6).
         const SPACE: Uuid = Uuid::from_u128(0x6b1f_a7c4_0f0e_4b57_9d0a_5e1f_7c3b_8d21);
-        let parts = [&self.client.config().namespace, app, version, &content.to_string()];
+        let parts = [self.namespace(), app, version, content];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
         let id = Uuid::new_v5(&SPACE, name.as_bytes());
         // A UUID is what a request id reads.
         id.to_string().parse().unwrap_or_else(|_| RequestId::random())
+    }
+
+    /// The SHA-256 of an appliance's file, after a look whether it is one.
+    /// Reports progress. For [`request`](Self::request) and for
+    /// [`ChecksumChoice::Known`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::InvalidData`] for a file that is
+    /// not of that format; [`ErrorKind::Unsupported`] for one that CloudStack
+    /// could not unpack; others of reading; the end of the context.
+    pub async fn checksum(
+        &self,
+        ctx: &Context,
+        path: &Path,
+        format: ApplianceFormat,
+    ) -> Result<Checksum> {
+        let path = path.to_owned();
+        let opened = blocking::run(ctx, move |ctx| Appliance::open(&path, format, ctx)).await?;
+        upload::sha256(ctx, &opened).await
     }
 
     /// Our images of that name, matched exactly, by version. Safe to cancel.
@@ -196,7 +217,9 @@ impl CloudStackImageBuilder {
         Ok(images)
     }
 
-    fn namespace(&self) -> &str {
+    /// The namespace that it works in: the client's.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
         &self.client.config().namespace
     }
 
@@ -243,16 +266,19 @@ impl ImageBuilder for CloudStackImageBuilder {
     }
 
     async fn check(&self, ctx: &Context) -> Result<Health> {
-        health::check(&self.client, ctx).await.map_err(|error| error.during("image.check"))
+        health::check(&self.client, ctx)
+            .await
+            .map_err(|error| error.during(Operation::ImageCheck.as_str()))
     }
 
     async fn build(&self, ctx: &Context, spec: &ImageSpec) -> Result<Image> {
         let built = self.build_template(ctx, spec).await;
-        built.map_err(|error| error.in_backend(BACKEND).during("image.build"))
+        built.map_err(|error| error.in_backend(BACKEND).during(Operation::ImageBuild.as_str()))
     }
 
     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Image>> {
-        let groups = self.groups(ctx).await.map_err(|error| error.during("image.list"))?;
+        let groups =
+            self.groups(ctx).await.map_err(|error| error.during(Operation::ImageList.as_str()))?;
         let ours = groups.iter().filter(|group| self.is_ours(group)).filter_map(Group::image);
         let mut images: Vec<_> = ours.filter(|image| filter.matches(&image.owner)).collect();
         images.sort_by(|a, b| (&a.name, &a.version, &a.id).cmp(&(&b.name, &b.version, &b.id)));
@@ -260,13 +286,16 @@ impl ImageBuilder for CloudStackImageBuilder {
     }
 
     async fn get(&self, ctx: &Context, image: &ImageId) -> Result<Image> {
-        let found = self.require(ctx, image).await.map_err(|error| error.during("image.get"))?;
+        let found = self
+            .require(ctx, image)
+            .await
+            .map_err(|error| error.during(Operation::ImageGet.as_str()))?;
         found.image().ok_or_else(|| missing(image.as_str()))
     }
 
     async fn delete(&self, ctx: &Context, image: &ImageId) -> Result<()> {
         let deleted = self.delete_with(ctx, image, &DeleteOptions::default()).await;
-        deleted.map_err(|error| error.during("image.delete"))
+        deleted.map_err(|error| error.during(Operation::ImageDelete.as_str()))
     }
 }
 

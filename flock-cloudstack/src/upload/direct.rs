@@ -109,9 +109,8 @@ fn explained(error: Error, url: &Url) -> Error {
                  install another",
             )
             .hint(
-                "name the authority that signed it (upload.ca_file, --upload-ca-file); or, if \
-                 you must, do not verify it for this upload (upload.verify_tls, \
-                 --insecure-upload)",
+                "name the authority that signed it (upload.ca_file, --ca-file); or, if you must, do \
+                 not verify it for this upload (upload.verify_tls, --insecure-upload)",
             );
     }
     let place = shown(url);

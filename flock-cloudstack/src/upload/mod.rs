@@ -12,3 +12,5 @@ pub(crate) use self::checksum::sha256;
 pub(crate) use self::direct::{Direct, Sent};
 pub(crate) use self::put::{Put, below};
 pub(crate) use self::serve::Server;
+#[cfg(test)]
+mod tests;

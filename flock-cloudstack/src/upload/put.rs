@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flock_core::progress::{Level, Task, Unit};
 use flock_core::rootfs::checksum::Checksum;
-use flock_core::secret::Secret;
 use flock_core::{Context, Error, ErrorKind, Result};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use url::{Host, Url};
 
@@ -49,11 +50,10 @@ struct Seen {
     digests: Vec<String>,
 }
 
-/// The client and the login.
+/// The client, and what it shows to the server that is uploaded to.
 struct Session {
     client: Client,
-    user: Option<String>,
-    secret: Option<Secret>,
+    login: Option<HeaderValue>,
 }
 
 impl Put<'_> {
@@ -89,17 +89,20 @@ impl Put<'_> {
     async fn session(&self) -> Result<Session> {
         let trust = Trust { ca_file: self.upload.ca_file.clone(), verify: true };
         let client = http::client(self.ctx, trust).await?;
-        let secret = match self.upload.secret.clone() {
-            Some(source) => Some(blocking::run(self.ctx, move |ctx| source.resolve(ctx)).await?),
-            None => None,
-        };
-        let has_login = secret.is_some() || self.target.password().is_some();
-        if has_login && self.target.scheme() != "https" && !is_local(&self.target) {
+        let (upload, target) = (self.upload.clone(), self.target.clone());
+        let login = blocking::run(self.ctx, move |ctx| login(ctx, &upload, &target)).await?;
+        let session = Session { client, login };
+        if self.has_login(&session) && self.target.scheme() != "https" && !is_local(&self.target) {
             let place = shown(&self.target);
             let text = format!("the login for {place} travels in the clear; https would hide it");
             self.ctx.message(Level::Warning, text);
         }
-        Ok(Session { client, user: self.upload.user.clone(), secret })
+        Ok(session)
+    }
+
+    /// A user and a password in the address are sent by the client itself.
+    fn has_login(&self, session: &Session) -> bool {
+        session.login.is_some() || self.target.password().is_some()
     }
 
     /// What is at an address, as far as the server tells.
@@ -158,7 +161,8 @@ impl Put<'_> {
             self.ctx.message(Level::Warning, text);
             self.ctx.sleep(error.retry_after().unwrap_or_default().max(wait)).await?;
             wait *= 2;
-            start = self.kept(session, before).await;
+            // Who has not taken a part will not take another.
+            start = if start == 0 { self.kept(session, before).await } else { 0 };
         }
         Ok(None)
     }
@@ -266,9 +270,10 @@ impl Put<'_> {
     async fn refused(&self, session: &Session, url: &Url, response: reqwest::Response) -> Error {
         let status = response.status();
         let error = http::refused(url, response).await;
-        match (status, session.secret.is_some() || self.target.password().is_some()) {
-            (StatusCode::UNAUTHORIZED, false) => error.hint("give a user and a secret for it"),
-            (StatusCode::UNAUTHORIZED, true) => error.hint("check the user and the secret"),
+        match (status, self.has_login(session)) {
+            (StatusCode::UNAUTHORIZED, false) => error
+                .hint("give a login for it: upload.user and upload.secret, or --credentials-file"),
+            (StatusCode::UNAUTHORIZED, true) => error.hint("check the login given for it"),
             _ => error,
         }
     }
@@ -279,13 +284,33 @@ impl Session {
     /// uploaded to.
     fn request(&self, method: Method, url: &Url, target: &Url) -> RequestBuilder {
         let request = self.client.request(method, url.clone());
-        let secret = self.secret.as_ref().filter(|_| url.origin() == target.origin());
-        match (&self.user, secret) {
-            (Some(user), Some(secret)) => request.basic_auth(user, Some(secret.expose())),
-            (None, Some(secret)) => request.bearer_auth(secret.expose()),
-            (_, None) => request,
+        match self.login.clone().filter(|_| url.origin() == target.origin()) {
+            Some(login) => request.header(AUTHORIZATION, login),
+            None => request,
         }
     }
+}
+
+/// The `Authorization` header. Blocks.
+fn login(ctx: &Context, upload: &PutUpload, target: &Url) -> Result<Option<HeaderValue>> {
+    let text = match (&upload.secret, &upload.user, &upload.credentials_file) {
+        (Some(secret), Some(user), _) => {
+            let login = format!("{user}:{}", secret.resolve(ctx)?.expose());
+            format!("Basic {}", STANDARD.encode(login))
+        }
+        (Some(secret), None, _) => format!("Bearer {}", secret.resolve(ctx)?.expose()),
+        (None, _, Some(file)) => match flock_core::fetch::login(file, target)? {
+            Some(login) => login.expose().to_owned(),
+            None => return Ok(None),
+        },
+        (None, _, None) => return Ok(None),
+    };
+    let mut header = HeaderValue::from_str(&text).map_err(|_| {
+        let message = "the login for the upload holds characters that no header can";
+        Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND)
+    })?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 impl Seen {

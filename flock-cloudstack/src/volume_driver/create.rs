@@ -6,7 +6,7 @@ use flock_core::{Context, Error, ErrorKind, Result};
 
 use super::mark::Mark;
 use super::record::{Record, merge};
-use super::{CloudStackVolumeDriver, GIB, is_missing, looked_at_again, place};
+use super::{CloudStackVolumeDriver, GIB, VolumeOption, is_missing, looked_at_again};
 use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
@@ -14,7 +14,7 @@ use crate::tags::{self, Resource};
 impl CloudStackVolumeDriver {
     pub(super) async fn create_now(&self, ctx: &Context, spec: &VolumeSpec) -> Result<Volume> {
         let size = spec.validate(&self.capabilities())?;
-        check_options(&spec.options, &place::OPTIONS)?;
+        check_options(&spec.options, &VolumeOption::ALL)?;
         spec.owner.require_namespace(self.namespace())?;
         let mark = Mark::new(&spec.owner, &spec.name)?;
         let _turn = self.names.turn(ctx, &spec.name).await?;

@@ -8,10 +8,37 @@ use crate::api::{DiskOffering, Zone};
 use crate::client::Parameters;
 use crate::naming::{self, Named};
 
-/// The options of a volume that this driver has.
-pub(super) const OPTIONS: [&str; 2] = [ZONE, DISK_OFFERING];
-const ZONE: &str = "zone";
-const DISK_OFFERING: &str = "disk_offering";
+/// What [`VolumeSpec::options`] may hold for CloudStack. Each constant names
+/// one option.
+///
+/// ```
+/// use flock_cloudstack::VolumeOption;
+/// use flock_core::volume_driver::VolumeSpec;
+/// use flock_core::{Owner, RequestId};
+///
+/// let owner = Owner::new("default", "web", RequestId::random());
+/// let spec = VolumeSpec::new(owner, "data", 20 << 30)
+///     .with_option(VolumeOption::ZONE, "zone-1")
+///     .with_option(VolumeOption::DISK_OFFERING, "Custom");
+/// assert_eq!(spec.options["disk-offering"], "Custom");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VolumeOption;
+
+impl VolumeOption {
+    /// The zone's name or id. Default: the driver's, or the only one there is.
+    pub const ZONE: &'static str = "zone";
+    /// The disk offering's name or id. Default: the driver's, or the only one
+    /// that fits. Not for a volume from a snapshot, which is of the kind of
+    /// the snapshot's.
+    pub const DISK_OFFERING: &'static str = "disk-offering";
+
+    pub(super) const ALL: [&'static str; 2] = [Self::ZONE, Self::DISK_OFFERING];
+}
+
+const ZONE: &str = VolumeOption::ZONE;
+const DISK_OFFERING: &str = VolumeOption::DISK_OFFERING;
 
 impl CloudStackVolumeDriver {
     /// The parameters that say where a new volume of `size` bytes goes and of
@@ -142,7 +169,7 @@ mod tests {
         assert_eq!(chosen(&all[..2], None, 7), Err(ErrorKind::InvalidConfig));
         let twice = [offering("Custom", None), offering("Fast", None)];
         let error = choose(twice.to_vec(), None, GIB).unwrap_err();
-        assert_eq!(error.hints().next(), Some("set disk_offering to one of 'Custom', 'Fast'"));
+        assert_eq!(error.hints().next(), Some("set disk-offering to one of 'Custom', 'Fast'"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::mark::Mark;
 use crate::api;
+use crate::api::lenient::moment;
 use crate::tags;
 
 /// One of our volumes.
@@ -47,6 +48,17 @@ impl Record {
 
     pub(super) fn state(&self) -> &str {
         &self.volume.state
+    }
+
+    /// The hypervisor that made it; `None` for one that was never attached.
+    pub(super) fn hypervisor(&self) -> Option<&str> {
+        self.volume.hypervisor.as_deref().filter(|name| *name != "None")
+    }
+
+    /// Whether it is at a node that is not stopped.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.attachment().is_some()
+            && self.volume.virtual_machine_state.as_deref() != Some("Stopped")
     }
 
     /// The size in bytes.
@@ -102,11 +114,6 @@ pub(super) fn merge(mut tagged: Vec<Record>, marked: Vec<Record>) -> Vec<Record>
     let known: HashSet<_> = tagged.iter().map(|record| record.id().to_owned()).collect();
     tagged.extend(marked.into_iter().filter(|record| !known.contains(record.id())));
     tagged
-}
-
-/// A time as CloudStack writes it: `2021-10-04T08:41:23+0000`.
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
-    Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", text).ok()
 }
 
 #[cfg(test)]

@@ -2,16 +2,21 @@
 
 use flock_core::volume_driver::{Snapshot, SnapshotSpec, VolumeDriver as _};
 use flock_core::{Context, Error, ErrorKind, ListFilter, Owner, Result, SnapshotId, VolumeId};
+use jiff::Timestamp;
 
-use super::record::{Record, moment};
-use super::{CloudStackVolumeDriver, is_missing, looked_at_again};
+use super::record::Record;
+use super::{CloudStackVolumeDriver, LXC, is_missing, looked_at_again};
 use crate::api;
+use crate::api::lenient::moment;
 use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
 
 /// The tag that holds the size in bytes, which older versions do not tell.
 const SIZE: &str = "flock.size";
+/// The tag that holds when the snapshot was asked for: CloudStack tells whole
+/// seconds only.
+const TIME: &str = "flock.time";
 /// The states of a snapshot that is of no use: `Snapshot.State` in CloudStack
 /// 4.22.
 const USELESS: [&str; 4] = ["Destroying", "Destroyed", "Error", "Hidden"];
@@ -31,6 +36,10 @@ impl CloudStackVolumeDriver {
             return Ok(snapshot);
         }
         record.require_ready()?;
+        if record.hypervisor() == Some(LXC) {
+            let message = format!("volume '{}' is of LXC, which has no snapshots", record.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         self.make_snapshot(ctx, &record, spec).await
     }
 
@@ -71,7 +80,11 @@ impl CloudStackVolumeDriver {
 
     fn snapshot_tags(&self, record: &Record, spec: &SnapshotSpec) -> Vec<(String, String)> {
         let owner = spec.owner.to_pairs().map(|(key, value)| (key.to_owned(), value));
-        let more = [(tags::NAME, spec.name.clone()), (SIZE, record.size().to_string())];
+        let more = [
+            (tags::NAME, spec.name.clone()),
+            (SIZE, record.size().to_string()),
+            (TIME, Timestamp::now().to_string()),
+        ];
         owner.into_iter().chain(more.map(|(key, value)| (key.to_owned(), value))).collect()
     }
 
@@ -126,9 +139,11 @@ impl CloudStackVolumeDriver {
             asked = asked.with("volumeid", volume.as_str());
         }
         let mut found = self.client.snapshots(ctx, &asked).await?;
-        // Those of one second keep the order of the list, the newest first.
-        found.reverse();
-        found.sort_by_key(|snapshot| moment(&snapshot.created));
+        found.sort_by_cached_key(|snapshot| {
+            let asked_for: Option<Timestamp> =
+                snapshot.tags.get(TIME).and_then(|time| time.parse().ok());
+            (moment(&snapshot.created), asked_for)
+        });
         let ours = found.iter().filter_map(|snapshot| self.view_snapshot(snapshot));
         Ok(ours.filter(|snapshot| filter.matches(&snapshot.owner)).collect())
     }

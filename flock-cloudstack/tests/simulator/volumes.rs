@@ -44,6 +44,16 @@ async fn a_life() {
 }
 
 #[tokio::test]
+async fn volumes_are_renamed() {
+    let (simulator, api) = fresh().await;
+    let made = volume(&api, "Small", &[("name", "first")]).await;
+    let done = api.run("updateVolume", &[("id", id(&made)), ("name", "second")]).await.unwrap();
+    assert_eq!(done["volume"]["name"], "second");
+    assert_eq!(simulator.volumes()[0].name, "second");
+    assert_eq!(api.refused("updateVolume", &[("name", "second")]).await.0, 431);
+}
+
+#[tokio::test]
 async fn sizes_are_those_of_the_offering() {
     let (_simulator, api) = fresh().await;
     assert_eq!(volume(&api, "Small", &[]).await["size"], 5u64 << 30);

@@ -89,6 +89,7 @@ use crate::cache::{CacheKey, PruneOptions};
 use crate::progress::Level;
 use crate::{Context, Error, ErrorKind, Result};
 
+pub use self::credentials::login;
 pub use self::git::GitCheckout;
 pub use self::git_source::{GitReference, GitSource};
 pub use self::manifest::LayerMediaType;

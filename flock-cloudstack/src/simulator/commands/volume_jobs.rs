@@ -58,6 +58,12 @@ pub(super) const COMMANDS: &[Command] = &[
         ]],
         resize_volume,
     ),
+    Command::job(
+        "updateVolume",
+        "Updates the volume.",
+        &[&[id("id", Entity::Volume), string("name")]],
+        update_volume,
+    ),
 ];
 
 /// The volume as the result of a job.
@@ -361,4 +367,33 @@ fn resize_volume(call: &mut Call<'_>) -> Outcome {
     call.world.check_limit(owner, Resource::PrimaryStorage, new.saturating_sub(current) >> 30)?;
     let work = Resize { volume: id, size: new, offering: wanted, before: None };
     call.start(None, Some((VOLUME, id)), Some(queue), work)
+}
+
+/// Gives a volume another name.
+#[derive(Debug)]
+struct Update {
+    volume: Uuid,
+    name: Option<String>,
+}
+
+impl Work for Update {
+    fn begin(&mut self, world: &mut World) -> Result<(), ApiError> {
+        world.volume(self.volume).map(drop)
+    }
+
+    fn finish(&mut self, world: &mut World) -> Result<String, ApiError> {
+        if let Some(name) = self.name.take() {
+            world.volume(self.volume)?.name = name;
+        }
+        show(world, self.volume)
+    }
+
+    fn abandon(&mut self, _: &mut World) {}
+}
+
+fn update_volume(call: &mut Call<'_>) -> Outcome {
+    let id = call.required_id("id")?;
+    let name = call.text("name").map(str::to_owned);
+    let work = Update { volume: id, name };
+    call.start(None, Some((VOLUME, id)), Some(id), work)
 }

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod image;
 mod man;
+mod simulator;
 
 use std::io;
 use std::path::Path;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
         Command::Image(command) => in_session(cli, |session| image::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
+        Command::Simulator(command) => in_session(cli, |session| simulator::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),
         Command::Man { dir } => man::run(&early, dir.as_deref()),

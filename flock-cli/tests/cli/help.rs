@@ -30,6 +30,8 @@ fn every_command_has_help() {
         &["image"],
         &["image", "inspect"],
         &["image", "convert"],
+        &["simulator"],
+        &["simulator", "cloudstack"],
         &["config"],
         &["config", "show"],
         &["doctor"],
@@ -135,6 +137,8 @@ fn manual_pages() {
             "flock-image-inspect.1",
             "flock-image.1",
             "flock-man.1",
+            "flock-simulator-cloudstack.1",
+            "flock-simulator.1",
             "flock.1",
         ]
     );

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod simulator;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+pub(crate) use self::simulator::{Cloudstack, Simulator};
 pub(crate) use self::template::{Delete, Method, Register, Template, TemplateName};
 
 use crate::commands::Parameter;
@@ -151,6 +153,9 @@ pub(crate) enum Command {
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
+    /// Simulate a cloud, to try flock and to test with.
+    #[command(subcommand)]
+    Simulator(Simulator),
     /// Tell what works on this machine, and what to install for the rest.
     Doctor(ProfileOptions),
     /// Print the completions for a shell.

@@ -92,10 +92,12 @@ impl Fixture for Cloud {
         };
         let good = source("good.tar", Some(&tar()));
         let broken = source("broken.tar", Some(b"this is no tar archive"));
-        let (ours, theirs) = (self.builder(&simulator, "ours")?, self.builder(&simulator, "theirs")?);
+        let (ours, theirs) =
+            (self.builder(&simulator, "ours")?, self.builder(&simulator, "theirs")?);
         let subject = Subject::new(ours, "ours", good, source("none.tar", None), UNKNOWN);
         let faults = Broken(simulator.faults().clone());
-        let subject = subject.with_broken(broken).with_foreign(theirs, "theirs").with_faults(faults);
+        let subject =
+            subject.with_broken(broken).with_foreign(theirs, "theirs").with_faults(faults);
         Ok(subject.with_held((simulator, dir)))
     }
 }

@@ -66,7 +66,7 @@ fn the_way_of_flockr() {
     exit 0
     --- stdout
     Template myapp:v1.0 is ready
-      10.0 KiB, in zone-1, [TIME] s, id [ID]
+      20.0 KiB, in zone-1, [TIME] s, id [ID]
     --- stderr
     warning: CloudStack has not tested LXC for many releases: its ROOT disks need NFS or local storage, and service offerings without a root disk size
     ");
@@ -82,7 +82,7 @@ fn the_way_of_flockr() {
     myapp:v1.0
       status      ready
       id          [ID]
-      size        10.0 KiB
+      size        20.0 KiB
       format      TAR
       hypervisor  LXC
       OS type     Debian GNU/Linux 12 (64-bit)
@@ -182,7 +182,7 @@ fn an_appliance_is_served_and_copied_and_fetched() {
     ]);
     cloud.flock(&["template", "copy", "myapp:v1.0", "--zone", "zone-2"]);
     assert_eq!(cloud.simulator.templates().len(), 2);
-    let ran = cloud.flock(&["template", "extract", "myapp:v1.0"]);
+    let ran = cloud.flock(&["template", "extract", "myapp:v1.0", "--zone", "zone-1"]);
     assert!(ran.stdout.starts_with("http://127.0.0.1:"), "{}", ran.stdout);
     cloud.flock(&["template", "delete", "myapp:v1.0", "--zone", "zone-1", "--yes"]);
     let left = cloud.flock(&["template", "list", "--json"]).json();

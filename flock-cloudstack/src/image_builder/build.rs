@@ -11,7 +11,7 @@ use super::group::Group;
 use super::options::{ChecksumChoice, TemplateOptions};
 use super::plan::Plan;
 use super::status::State;
-use super::{CloudStackImageBuilder, DirectUpload, PutUpload, ServeUpload, Upload};
+use super::{CloudStackImageBuilder, DirectUpload, PutUpload, ServeUpload, Upload, hypervisor};
 use crate::api::lenient::moment;
 use crate::api::{NewTemplate, UploadParams, Zones};
 use crate::error::{BACKEND, is_outcome_unknown};
@@ -165,6 +165,9 @@ impl Build<'_> {
 
     /// Makes the template's record and brings the appliance there.
     async fn begin(&self) -> Result<Begun> {
+        if let Some(warning) = hypervisor::warning(&self.plan.template.hypervisor) {
+            self.ctx.message(Level::Warning, warning);
+        }
         let alone = |id| Begun { id, server: None };
         match (&self.plan.upload, &self.plan.appliance) {
             (Upload::Url(given), _) => {

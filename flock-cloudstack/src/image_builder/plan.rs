@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use flock_core::image_builder::{ApplianceFormat, ImageSource, ImageSpec};
-use flock_core::progress::Level;
 use flock_core::rootfs::decompress::Compression;
 use flock_core::{Context, Error, ErrorKind, Owner, Result};
 
@@ -73,9 +72,6 @@ impl Plan {
         found.check_version(appliance.as_ref())?;
         let hypervisor =
             hypervisor::choose(options.hypervisor.as_deref(), format, &found.hypervisors)?;
-        if let Some(warning) = hypervisor::warning(&hypervisor) {
-            ctx.message(Level::Warning, warning);
-        }
         let text = options.display_text.as_deref().unwrap_or(&name);
         let text = display_text(text, &spec.owner)?;
         let format = format.to_string().to_uppercase();

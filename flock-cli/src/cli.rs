@@ -1,5 +1,7 @@
 //! The command line.
 
+mod simulator;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+pub(crate) use self::simulator::{SimulatedCloud, Simulator};
 use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};
@@ -143,6 +146,9 @@ pub(crate) enum Command {
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
+    /// Simulate a cloud, to try flock and to test with.
+    #[command(subcommand)]
+    Simulator(Simulator),
     /// Tell what works on this machine, and what to install for the rest.
     Doctor(ProfileOptions),
     /// Print the completions for a shell.

@@ -10,6 +10,7 @@ mod doctor;
 mod image;
 mod job;
 mod man;
+mod simulator;
 
 use std::io;
 use std::path::Path;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         }
         Command::Job(command) => in_session(cli, |session| job::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
+        Command::Simulator(command) => in_session(cli, |session| simulator::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),
         Command::Man { dir } => man::run(&early, dir.as_deref()),

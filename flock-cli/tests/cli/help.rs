@@ -35,6 +35,8 @@ fn every_command_has_help() {
         &["job"],
         &["job", "show"],
         &["job", "wait"],
+        &["simulator"],
+        &["simulator", "cloudstack"],
         &["config"],
         &["config", "show"],
         &["doctor"],
@@ -145,6 +147,8 @@ fn manual_pages() {
             "flock-job-wait.1",
             "flock-job.1",
             "flock-man.1",
+            "flock-simulator-cloudstack.1",
+            "flock-simulator.1",
             "flock.1",
         ]
     );

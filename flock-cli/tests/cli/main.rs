@@ -9,6 +9,7 @@ mod config;
 mod docs;
 mod help;
 mod image;
+mod simulator;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

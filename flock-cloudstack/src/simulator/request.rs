@@ -107,7 +107,7 @@ impl Request {
 
     /// All fields of all entries together, for `details[0].cpuNumber=2`.
     pub(super) fn fields(&self, name: &str) -> BTreeMap<String, String> {
-        self.map(name).flat_map(|entry| entry.clone()).collect()
+        self.map(name).flat_map(BTreeMap::clone).collect()
     }
 
     /// Key and value of every entry, for `tags[0].key=a&tags[0].value=b`.

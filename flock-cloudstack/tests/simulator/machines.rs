@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flock_cloudstack::simulator::{
-    AccountOptions, Hypervisor, MachineState, SimulatorOptions, ZoneOptions,
+    AccountOptions, Fault, Hypervisor, MachineState, SimulatorOptions, ZoneOptions,
 };
 
 use crate::client::{Api, Pairs, fresh, start};
@@ -16,9 +16,15 @@ async fn state(api: &Api, id: &str) -> String {
     list["virtualmachine"][0]["state"].as_str().unwrap().to_owned()
 }
 
+/// Long enough to be looked at while it lasts.
+fn slow() -> Fault {
+    Fault::SlowJob(Duration::from_secs(1))
+}
+
 #[tokio::test]
 async fn a_life() {
     let (simulator, api) = fresh().await;
+    simulator.faults().once("deployVirtualMachine", slow());
     let reply = api.deploy("web-01", &[("displayname", "web 1 of 3")]).await;
     assert_eq!(reply.envelope, "deployvirtualmachineresponse");
     let id = reply.body["id"].as_str().unwrap();
@@ -59,7 +65,8 @@ async fn a_life() {
 
 #[tokio::test]
 async fn jobs_on_one_machine_wait_for_each_other() {
-    let (_simulator, api) = fresh().await;
+    let (simulator, api) = fresh().await;
+    simulator.faults().once("deployVirtualMachine", slow());
     let reply = api.deploy("busy", &[]).await;
     let id = reply.body["id"].as_str().unwrap();
     let stop = api.ok("stopVirtualMachine", &[("id", id)]).await;
@@ -100,7 +107,7 @@ async fn names_are_unique_until_their_machine_is_expunged() {
 
 #[tokio::test]
 async fn destroyed_machines_are_expunged_in_time() {
-    let options = SimulatorOptions::new().with_expunge_delay(Duration::from_millis(60));
+    let options = SimulatorOptions::new().with_expunge_delay(Duration::from_secs(2));
     let (simulator, api) = start(options).await;
     let user = api.as_other(&simulator.add_account(AccountOptions::new("user")).unwrap());
     let machine = user.deployed("web", &[]).await;

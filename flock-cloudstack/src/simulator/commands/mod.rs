@@ -177,4 +177,28 @@ mod tests {
             "postuploadtemplateresponse"
         );
     }
+
+    /// Set to write the documented commands anew instead of comparing them.
+    const UPDATE: &str = "FLOCK_UPDATE_DOCS";
+
+    #[test]
+    fn the_commands_are_documented() {
+        const MARK: &str = "<!-- commands -->\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/simulator.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = text.split_once(MARK).unwrap();
+        let (_, after) = rest.split_once(MARK).unwrap();
+        let list = |is_async| {
+            let names = all().into_iter().filter(|command| command.is_async == is_async);
+            names.map(|command| format!("- `{}`\n", command.name)).collect::<String>()
+        };
+        let (sync, jobs) = (list(false), list(true));
+        let expected =
+            format!("{before}{MARK}\nAt once:\n\n{sync}\nBy a job:\n\n{jobs}\n{MARK}{after}");
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(path, expected).unwrap();
+        } else {
+            assert_eq!(text, expected, "{UPDATE}=1 writes the commands into docs/simulator.md");
+        }
+    }
 }

@@ -13,23 +13,31 @@ use crate::simulator::views::{DOMAIN, TagView, tags};
 use crate::simulator::world::World;
 use crate::simulator::world::records::Network;
 
-pub(super) const COMMANDS: &[Command] = &[Command::sync(
-    "listNetworks",
-    "Lists all available networks.",
-    &[
-        PAGED,
-        OWNED,
+pub(super) const COMMANDS: &[Command] = &[
+    Command::sync(
+        "listNetworks",
+        "Lists all available networks.",
         &[
-            boolean("canusefordeploy"),
-            id("id", Entity::Network),
-            string("name"),
-            map("tags"),
-            string("type"),
-            id("zoneid", Entity::Zone),
+            PAGED,
+            OWNED,
+            &[
+                boolean("canusefordeploy"),
+                id("id", Entity::Network),
+                string("name"),
+                map("tags"),
+                string("type"),
+                id("zoneid", Entity::Zone),
+            ],
         ],
-    ],
-    list_networks,
-)];
+        list_networks,
+    ),
+    Command::sync(
+        "listPublicIpAddresses",
+        "Lists all public ip addresses",
+        &[PAGED, OWNED, &[id("id", Entity::Absent), id("zoneid", Entity::Zone)]],
+        list_public_addresses,
+    ),
+];
 
 /// The type of all networks that there are.
 const SHARED: &str = "Shared";
@@ -115,4 +123,9 @@ fn list_networks(call: &mut Call<'_>) -> Outcome {
             && has_any(&one.tags, &tags)
     });
     call.page()?.list("network", wanted, |one| NetworkView::new(call.world, one))
+}
+
+/// There are none: machines have addresses of shared networks.
+fn list_public_addresses(call: &mut Call<'_>) -> Outcome {
+    call.page()?.list("publicipaddress", std::iter::empty::<()>(), |()| ())
 }

@@ -83,7 +83,7 @@ impl Kind {
     }
 
     /// All of the kind, with their owners and tags.
-    fn all<'w>(self, world: &'w World) -> Vec<(Uuid, Option<Uuid>, &'w Tags)> {
+    fn all(self, world: &World) -> Vec<(Uuid, Option<Uuid>, &Tags)> {
         match self {
             Self::Machine => {
                 world.machines.iter().map(|one| (one.id, Some(one.owner), &one.tags)).collect()
@@ -106,7 +106,7 @@ impl Kind {
     }
 
     /// The owner and the tags of one.
-    fn find<'w>(self, world: &'w mut World, id: Uuid) -> Option<(Option<Uuid>, &'w mut Tags)> {
+    fn find(self, world: &mut World, id: Uuid) -> Option<(Option<Uuid>, &mut Tags)> {
         match self {
             Self::Machine => world.machines.get_mut(id).map(|one| (Some(one.owner), &mut one.tags)),
             Self::Network => world.networks.get_mut(id).map(|one| (None, &mut one.tags)),

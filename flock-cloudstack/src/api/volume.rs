@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lenient;
 use crate::client::reply::single;
-use crate::client::{Client, Parameters, read};
+use crate::client::{Client, Parameters, Started, read};
 use crate::error::BACKEND;
 
 /// A volume: the disk that a virtual machine starts from, or a data disk.
@@ -105,6 +105,15 @@ impl Client {
         found.ok_or_else(|| missing("volume", id))
     }
 
+    /// Begins to make a data disk, with the parameters of `createVolume`. Its
+    /// id is in the answer.
+    ///
+    /// # Errors
+    /// Those of [`start`](Client::start).
+    pub async fn create_volume(&self, ctx: &Context, parameters: &Parameters) -> Result<Started> {
+        self.start(ctx, "createVolume", parameters).await
+    }
+
     /// Attaches a volume to a virtual machine, and waits for it.
     ///
     /// # Errors
@@ -169,6 +178,15 @@ impl Client {
         let snapshots = self.snapshots(ctx, &Parameters::new().with("id", id)).await?;
         let found = snapshots.into_iter().find(|snapshot| snapshot.id == id);
         found.ok_or_else(|| missing("snapshot", id))
+    }
+
+    /// Begins to make a snapshot, with the parameters of `createSnapshot`. Its
+    /// id is in the answer.
+    ///
+    /// # Errors
+    /// Those of [`start`](Client::start).
+    pub async fn create_snapshot(&self, ctx: &Context, parameters: &Parameters) -> Result<Started> {
+        self.start(ctx, "createSnapshot", parameters).await
     }
 
     /// Deletes a snapshot, and waits for it.

@@ -21,12 +21,8 @@ const WAIT_PART: u32 = 5;
 /// CloudStack, which no list of parameters shows.
 const CUSTOM_ID: &str = "customjobid";
 /// After which waits a job is looked for whose reply got lost.
-const LOOKS: [Duration; 4] = [
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+const LOOKS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
 
 /// CloudStack's name for a job. Keep it, and the wait for the job can go on
 /// in another process; CloudStack forgets jobs after a day.

@@ -45,7 +45,7 @@ impl CloudStackVolumeDriver {
         }
         let place = self.place(ctx, spec, size).await?;
         let asked = place.with("name", mark.to_string());
-        let lost = match self.client.start(ctx, "createVolume", &asked).await {
+        let lost = match self.client.create_volume(ctx, &asked).await {
             Ok(started) => {
                 let named = |error: Error| match &started.id {
                     Some(id) => error.with("volume", id),
@@ -140,11 +140,8 @@ impl CloudStackVolumeDriver {
         }
         // The name in CloudStack is for people who look there. The tags count,
         // so a cloud that does not let it be changed is as good.
-        match self.client.rename_volume(ctx, record.id(), &spec.name).await {
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(volume = record.id(), %error, "the volume keeps its first name")
-            }
+        if let Err(error) = self.client.rename_volume(ctx, record.id(), &spec.name).await {
+            tracing::warn!(volume = record.id(), %error, "the volume keeps its first name");
         }
         Ok(record.view())
     }

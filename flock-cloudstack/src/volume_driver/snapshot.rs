@@ -53,7 +53,7 @@ impl CloudStackVolumeDriver {
             .with("volumeid", record.id())
             .with("name", &spec.name)
             .with_pairs("tags", self.snapshot_tags(record, spec));
-        let made = match self.client.start(ctx, "createSnapshot", &asked).await {
+        let made = match self.client.create_snapshot(ctx, &asked).await {
             Ok(started) => {
                 let made = self.client.wait(ctx, &started.job).await;
                 // Versions that take no tags here need them now, even if the

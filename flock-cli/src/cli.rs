@@ -385,12 +385,18 @@ pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The environment and the exit codes, for the long help and the manual page.
+/// The environment variables that count, each with its meaning.
+pub(crate) fn environment() -> impl Iterator<Item = (&'static str, String)> {
+    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
+    let all = settings.chain(OTHER_VARIABLES.iter().copied());
+    all.map(|(name, what)| (name, what.replace('`', "")))
+}
+
+/// The environment and the exit codes, for the long help.
 fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
-    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
-    for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
-        text.push_str(&format!("  {name:22} {}\n", what.replace('`', "")));
+    for (name, what) in environment() {
+        text.push_str(&format!("  {name:22} {what}\n"));
     }
     text.push_str("\nExit codes:\n");
     for (exit, what) in Exit::ALL {

@@ -298,9 +298,13 @@ pub(crate) struct Convert {
     /// Format to write, instead of what OUTPUT ends in.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ImageFormat>,
-    /// How a VHD is stored.
-    #[arg(long, value_name = "HOW", default_value = "dynamic")]
-    pub(crate) subformat: Subformat,
+    /// Format of FILE, instead of what it looks like: a machine that is not
+    /// trusted can make its raw disk look like another format.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) input_format: Option<ImageFormat>,
+    /// How a VHD is stored; dynamic unless given.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) subformat: Option<Subformat>,
     /// Replace a file that is there.
     #[arg(short, long)]
     pub(crate) force: bool,

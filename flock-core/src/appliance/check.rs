@@ -1,9 +1,12 @@
 //! What can be known of a build before it begins.
 
 use std::fs::{self, File, FileType, Metadata};
+use std::io;
 use std::mem::discriminant;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::{BuildRequest, inject, naming, sources};
 use crate::app::{InjectedContent, RepositoryType};
@@ -25,7 +28,30 @@ struct Input<'a> {
     is_packed: bool,
 }
 
+/// An input of this machine that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MissingInput {
+    /// The key that names it: `build.base_url`.
+    pub key: &'static str,
+    /// Where it should be.
+    pub path: PathBuf,
+}
+
 impl BuildRequest {
+    /// The inputs of this machine that are not there, which is no error as
+    /// long as nothing is built. Looks at nothing else.
+    #[must_use]
+    pub fn missing_inputs(&self) -> Vec<MissingInput> {
+        let is_missing = |input: &Input<'_>| {
+            fs::metadata(input.path).is_err_and(|error| {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            })
+        };
+        let inputs = self.inputs().into_iter().filter(is_missing);
+        inputs.map(|input| MissingInput { key: input.key, path: input.path.into() }).collect()
+    }
+
     /// Checks what can be checked without fetching or writing anything: as
     /// [`BuildRequest::check_inputs`], and that the output can be written.
     ///
@@ -145,7 +171,7 @@ impl BuildRequest {
         check_readable(input.path, kind)
     }
 
-    fn missing(&self, input: &Input<'_>, source: std::io::Error) -> Error {
+    fn missing(&self, input: &Input<'_>, source: io::Error) -> Error {
         let error = Error::io("find", input.path, source).with("key", input.key);
         if error.kind() != ErrorKind::NotFound {
             return error;

@@ -206,9 +206,10 @@ pub(crate) struct Build {
     /// it may be incomplete.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Check everything that can be known without fetching, and show what
-    /// would be built. Ends as the build would, as far as that is known: with
-    /// 1 if the output is there already, after the plan.
+    /// Check what can be known without fetching, and show what would be built.
+    /// Not looked at: what is in archives, their checksums, the servers. Ends
+    /// as the build would, as far as that is known: with 1 if the output is
+    /// there already, after the plan.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }

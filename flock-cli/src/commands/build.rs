@@ -87,6 +87,7 @@ fn dry_run(session: &Session, request: &BuildRequest, streams: bool) -> Result<E
         Err(error) => return Err(advise(error.clone(), request).into()),
         Ok(()) => !streams && request.output.exists(),
     };
+    request.check_programs()?;
     let output_hex = hex_unless_text(&request.output);
     let plan = Plan { dry_run: true, output_exists: exists, output_hex, plan: request };
     session.printer.result(plan, || describe(request, exists))?;

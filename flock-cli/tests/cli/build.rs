@@ -125,6 +125,29 @@ fn what_cannot_be_built_is_refused_before_anything_happens() {
     assert_eq!(place.flock(&["build", "wbe"]).code, 1);
 }
 
+/// As the build would, which cannot fetch without it; a commit may be here.
+#[test]
+fn a_dry_run_misses_git() {
+    let place = place();
+    let config = CONFIG.replace("app.tar", "https://example.org/a.git").replace("TAR", "GIT");
+    place.write("web/config.yaml", &config);
+    let run = || {
+        let output = place.command().args(["build", "web", "-n"]).env("PATH", "/nonexistent");
+        crate::Ran::from(output.output().unwrap(), place.root.path())
+    };
+    assert_snapshot!(run().all(), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot run git
+
+    hint: install git (Debian: apt install git)
+    ");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    place.write("web/config.yaml", format!("{config}  application_reference: {commit}\n"));
+    assert_eq!(run().code, 0);
+}
+
 #[test]
 fn an_unfinished_configuration_is_refused() {
     let place = Place::new();

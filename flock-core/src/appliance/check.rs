@@ -106,11 +106,21 @@ impl BuildRequest {
         Ok(())
     }
 
+    /// Checks that the programs that fetching runs are here. Runs
+    /// `git --version` if a branch or tag of a git repository is asked for; a
+    /// commit may be in the cache, which needs no git. Blocks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if there is no `git`.
+    pub fn check_programs(&self) -> Result<()> {
+        sources::check_programs(self)
+    }
+
     /// Checks that the appliance can be written as a stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a disk, which is not written from begin
-    /// to end.
+    /// [`ErrorKind::Unsupported`] for a disk, which is not written from
+    /// beginning to end.
     pub fn check_streams(&self) -> Result<()> {
         if self.format == ApplianceFormat::Tar {
             return Ok(());

@@ -188,7 +188,7 @@ pub(crate) struct Build {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
     /// What to build: lxc is a root file system as a tar archive, the others
-    /// are disks that a machine starts from.
+    /// are disks, which start on a machine unless `build.disk` says otherwise.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
     /// File to write, instead of APP/APP.tar (.vhd, .raw, .qcow2) with .gz or

@@ -162,7 +162,28 @@ fn advise(error: Error, request: &BuildRequest) -> Error {
             let shown = request.output.display();
             error.hint(format!("`--output - > {shown}` sends the appliance there"))
         }
-        _ => error,
+        _ => name_the_keys(error, request),
+    }
+}
+
+/// Names the flag or the keys of `build.disk` that an error of a disk is about.
+fn name_the_keys(error: Error, request: &BuildRequest) -> Error {
+    if error.context_value("size_bytes").is_some() {
+        return match request.disk.size {
+            Some(_) => error.hint("`build.disk.size` in config.yaml says how large the disk is"),
+            None => error,
+        };
+    }
+    if error.context_value("boot").is_some() {
+        return error.hint(
+            "in config.yaml: `build.disk.layout: bare`, or `build.disk.bootloader: none` for a \
+             disk of data",
+        );
+    }
+    match error.context_value("named_format").map(str::to_owned).as_deref() {
+        Some("tar") => error.hint("`--type lxc` makes a tar archive"),
+        Some(format) => error.hint(format!("`--type {format}` makes one")),
+        None => error,
     }
 }
 

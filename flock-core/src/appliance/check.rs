@@ -229,6 +229,7 @@ impl BuildRequest {
                 format!("the output {shown} has a name for {named}, not for {}", self.format);
             return Err(Error::new(ErrorKind::InvalidConfig, message)
                 .with("path", shown.to_string())
+                .with("named_format", named.to_string())
                 .hint(format!("ask for a {named}, or let the name end in .{}", self.format)));
         }
         let named = Format::from_file_name(&self.output)

@@ -140,6 +140,10 @@ pub const OTHER_VARIABLES: &[(&str, &str)] = &[
 /// says otherwise: an hour.
 pub const DEFAULT_CACHE_MAX_AGE: Duration = Duration::from_secs(3600);
 
+/// The least that the setting `memory` may be: 16 MiB. With less hardly any
+/// compressed input could be read.
+pub const MIN_MEMORY: u64 = 16 << 20;
+
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -522,9 +526,11 @@ fn count(text: &str, _: &Path) -> Result<NonZeroUsize, String> {
 }
 
 fn memory(text: &str, _: &Path) -> Result<Option<u64>, String> {
-    parse_size(text)
-        .map(Some)
-        .map_err(|_| format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB"))
+    match parse_size(text) {
+        Ok(bytes) if bytes >= MIN_MEMORY => Ok(Some(bytes)),
+        Ok(_) => Err(format!("'{text}' is too little memory: 16MiB is the least")),
+        Err(_) => Err(format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB")),
+    }
 }
 
 fn age(text: &str, _: &Path) -> Result<Duration, String> {
@@ -640,6 +646,7 @@ mod tests {
         for (name, value) in [
             ("FLOCK_THREADS", "0"),
             ("FLOCK_MEMORY", "much"),
+            ("FLOCK_MEMORY", "1MiB"),
             ("FLOCK_CACHE_MAX_AGE", "soon"),
             ("FLOCK_CACHE_MAX_AGE", "1é"),
             ("FLOCK_COLOR", "pink"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flock_core::appliance::{self, BuildRequest, Built};
 use flock_core::image_builder::ApplianceFormat;
-use flock_core::rootfs::compress::Format;
+use flock_core::rootfs::compress::{CompressionSettings, Format};
 use flock_core::rootfs::{Bootloader, DiskLayout};
 use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
@@ -68,12 +68,25 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
         .with_sync(!command.no_sync)
         .with_source_date_epoch(source_date_epoch()?);
     let streams = request.output == Path::new(STDOUT);
+    warn_of_memory(session, &request);
     if command.dry_run {
         return dry_run(session, &request, streams);
     }
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
     if streams { stream(session, &ctx, &request) } else { build(session, &ctx, &request) }
+}
+
+/// Tells of a bound that cannot be kept: one thread must compress.
+fn warn_of_memory(session: &Session, request: &BuildRequest) {
+    let needed = CompressionSettings::new(request.compression).thread_memory();
+    let Some(allowed) = request.memory.filter(|allowed| *allowed < needed) else { return };
+    session.printer.warning(&format!(
+        "compressing with {} takes {}, more than the {} of `memory`",
+        request.compression,
+        size(needed),
+        size(allowed)
+    ));
 }
 
 /// Shows the plan where there is one: also for an output that is there.
@@ -264,6 +277,7 @@ fn next(session: &Session, request: &BuildRequest, built: &Built) {
         _ if boots(request) => vec![
             format!("  look into it: flock image inspect {output}"),
             format!("  start it:     {}", qemu(built.format, &output.to_string())),
+            "                (where KVM hangs, with `-accel tcg` alone)".to_owned(),
         ],
         _ => vec![format!("  look into it: flock image inspect {output}")],
     };
@@ -282,7 +296,7 @@ fn boots(request: &BuildRequest) -> bool {
 fn qemu(format: ApplianceFormat, output: &str) -> String {
     let format = if format == ApplianceFormat::Vhd { "vpc".to_owned() } else { format.to_string() };
     format!(
-        "qemu-system-x86_64 -accel kvm -m 1G -nographic -snapshot \\\n      \
+        "qemu-system-x86_64 -accel kvm -accel tcg -m 1G -nographic -snapshot \\\n      \
          -drive file={output},format={format},if=virtio"
     )
 }

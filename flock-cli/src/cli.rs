@@ -163,6 +163,14 @@ pub(crate) enum App {
     },
 }
 
+/// The compression of a text; clap shows nothing but the message of an error.
+fn compression(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|error: Error| match error.hints().next() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
 /// What is known of a new application.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
@@ -197,7 +205,7 @@ pub(crate) struct Build {
     pub(crate) output: Option<PathBuf>,
     /// none, gzip or zstd, with a level as in gzip:9, instead of what the
     /// output's name says or, if it says nothing, the configuration.
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = compression)]
     pub(crate) compression: Option<Format>,
     /// Replace an appliance that is there.
     #[arg(short, long)]

@@ -115,7 +115,9 @@ fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exi
     let took = start.elapsed();
     let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
-    next(session, request, &built);
+    if !session.printer.json {
+        next(session, request, &built);
+    }
     Ok(Exit::Done)
 }
 

@@ -120,7 +120,9 @@ fn what_cannot_be_built_is_refused_before_anything_happens() {
     hint: `build.base_url` names it; relative paths are taken from web
     ");
     assert_eq!(place.flock(&["build", "web", "--output", "nowhere/x.tar"]).code, 1);
-    assert_eq!(place.flock(&["build", "web", "--compression", "rar"]).code, 2);
+    let rar = place.flock(&["build", "web", "--compression", "rar"]);
+    assert_eq!(rar.code, 2);
+    assert!(rar.stderr.contains("say none, gzip, zstd"), "{}", rar.stderr);
     assert_eq!(place.flock(&["build", "web", "--type", "vmdk"]).code, 2);
     assert_eq!(place.flock(&["build", "wbe"]).code, 1);
 }

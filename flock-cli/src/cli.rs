@@ -17,7 +17,7 @@ use crate::output::{Printer, Stop};
 
 /// Build appliances from a base operating system and an application.
 #[derive(Debug, Parser)]
-#[command(name = "flock", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(name = "flock", version, propagate_version = false)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_long_help = after_help())]
 pub(crate) struct Cli {

@@ -14,7 +14,9 @@ use crate::output::{Printer, Result};
 
 pub(crate) fn run(printer: &Printer, dir: Option<&Path>) -> Result<Exit> {
     // What the short help passes over belongs into a manual page.
-    let mut command = cli::command().mut_args(|arg| arg.hide_short_help(false));
+    let command = cli::command().mut_args(|arg| arg.hide_short_help(false));
+    // `flock help` says what the pages say.
+    let mut command = command.disable_help_subcommand(true);
     // Gives the commands below their full names.
     command.build();
     match dir {

@@ -45,6 +45,16 @@ fn every_command_has_help() {
 }
 
 #[test]
+fn help_is_a_command_too() {
+    let place = Place::new();
+    for command in [&[][..], &["build"], &["image", "convert"]] {
+        let asked = place.flock(&[&["help"], command].concat());
+        assert_eq!(asked.code, 0, "{command:?}");
+        assert_eq!(asked.stdout, place.flock(&[command, &["--help"]].concat()).stdout);
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_2() {
     let place = Place::new();
     for args in [

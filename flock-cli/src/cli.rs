@@ -24,7 +24,7 @@ use crate::output::{Printer, Stop};
 
 /// Build appliances from a base operating system and an application.
 #[derive(Debug, Parser)]
-#[command(name = "flock", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(name = "flock", version, propagate_version = false)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_long_help = after_help())]
 pub(crate) struct Cli {
@@ -192,6 +192,14 @@ pub(crate) enum App {
     },
 }
 
+/// The compression of a text; clap shows nothing but the message of an error.
+fn compression(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|error: Error| match error.hints().next() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
 /// What is known of a new application.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
@@ -217,7 +225,7 @@ pub(crate) struct Build {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
     /// What to build: lxc is a root file system as a tar archive, the others
-    /// are disks that a machine starts from.
+    /// are disks, which start on a machine unless `build.disk` says otherwise.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
     /// File to write, instead of APP/APP.tar (.vhd, .raw, .qcow2) with .gz or
@@ -226,7 +234,7 @@ pub(crate) struct Build {
     pub(crate) output: Option<PathBuf>,
     /// none, gzip or zstd, with a level as in gzip:9, instead of what the
     /// output's name says or, if it says nothing, the configuration.
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = compression)]
     pub(crate) compression: Option<Format>,
     /// Replace an appliance that is there.
     #[arg(short, long)]
@@ -235,9 +243,10 @@ pub(crate) struct Build {
     /// it may be incomplete.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Check everything that can be known without fetching, and show what
-    /// would be built. Ends as the build would, as far as that is known: with
-    /// 1 if the output is there already, after the plan.
+    /// Check what can be known without fetching, and show what would be built.
+    /// Not looked at: what is in archives, their checksums, the servers. Ends
+    /// as the build would, as far as that is known: with 1 if the output is
+    /// there already, after the plan.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
@@ -327,9 +336,13 @@ pub(crate) struct Convert {
     /// Format to write, instead of what OUTPUT ends in.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ImageFormat>,
-    /// How a VHD is stored.
-    #[arg(long, value_name = "HOW", default_value = "dynamic")]
-    pub(crate) subformat: Subformat,
+    /// Format of FILE, instead of what it looks like: a machine that is not
+    /// trusted can make its raw disk look like another format.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) input_format: Option<ImageFormat>,
+    /// How a VHD is stored; dynamic unless given.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) subformat: Option<Subformat>,
     /// Replace a file that is there.
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -493,12 +506,18 @@ pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The environment and the exit codes, for the long help and the manual page.
+/// The environment variables that count, each with its meaning.
+pub(crate) fn environment() -> impl Iterator<Item = (&'static str, String)> {
+    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
+    let all = settings.chain(OTHER_VARIABLES.iter().copied());
+    all.map(|(name, what)| (name, what.replace('`', "")))
+}
+
+/// The environment and the exit codes, for the long help.
 fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
-    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
-    for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
-        text.push_str(&format!("  {name:22} {}\n", what.replace('`', "")));
+    for (name, what) in environment() {
+        text.push_str(&format!("  {name:22} {what}\n"));
     }
     text.push_str("\nExit codes:\n");
     for (exit, what) in Exit::ALL {

@@ -82,6 +82,7 @@ use crate::settings::{DEFAULT_CACHE_MAX_AGE, Settings};
 use crate::{Error, ErrorKind, Result};
 
 pub use build::{build, build_to};
+pub use check::MissingInput;
 pub(crate) use naming::{file_name, named_format};
 
 /// The most that may be in an appliance unless its configuration says

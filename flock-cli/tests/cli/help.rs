@@ -60,6 +60,16 @@ fn every_command_has_help() {
 }
 
 #[test]
+fn help_is_a_command_too() {
+    let place = Place::new();
+    for command in [&[][..], &["build"], &["image", "convert"]] {
+        let asked = place.flock(&[&["help"], command].concat());
+        assert_eq!(asked.code, 0, "{command:?}");
+        assert_eq!(asked.stdout, place.flock(&[command, &["--help"]].concat()).stdout);
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_exit_2() {
     let place = Place::new();
     for args in [
@@ -121,9 +131,17 @@ fn completions_for_every_shell() {
 fn manual_pages() {
     let place = Place::new();
     let page = place.flock(&["man"]).stdout;
-    for holds in [".TH flock 1", "FLOCK_CACHE_DIR", "Exit codes", "doctor"] {
+    for holds in [".TH flock 1", ".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", "doctor"] {
         assert!(page.contains(holds), "{holds}:\n{page}");
     }
+    let lines: Vec<_> = page.lines().collect();
+    for window in lines.windows(3).filter(|window| window[0] == ".TP") {
+        assert!(!window[2].is_empty() && !window[2].starts_with('.'), "{window:?} says nothing");
+    }
+    for holds in ["PEM file of certificate authorities", "\\fBFLOCK_CACHE_DIR\\fR\nDirectory"] {
+        assert!(page.contains(holds), "{holds}:\n{page}");
+    }
+    assert!(!page.contains("EXTRA"), "{page}");
     assert_eq!(place.flock(&["man", "--dir", "pages"]).code, 0);
     let mut pages: Vec<_> = fs::read_dir(place.dir().join("pages"))
         .unwrap()

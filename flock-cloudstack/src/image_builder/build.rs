@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flock_core::image_builder::{Image, ImageBuilder as _, ImageSpec, ImageStatus};
+use flock_core::image_builder::{Image, ImageBuilder as _, ImageSpec};
 use flock_core::progress::Level;
 use flock_core::{Context, Error, ErrorKind, Result};
 
@@ -12,7 +12,6 @@ use super::options::{ChecksumChoice, TemplateOptions};
 use super::plan::Plan;
 use super::status::State;
 use super::{CloudStackImageBuilder, DirectUpload, PutUpload, ServeUpload, Upload, hypervisor};
-use crate::api::lenient::moment;
 use crate::api::{NewTemplate, UploadParams, Zones};
 use crate::error::{BACKEND, is_outcome_unknown};
 use crate::tags::{self, Resource};
@@ -108,59 +107,6 @@ impl Build<'_> {
             }
             other => other,
         }
-    }
-
-    /// The templates of that name that are ours, or nobody's.
-    pub(super) async fn there(&self) -> Result<Vec<Group>> {
-        let mut groups = self.builder.groups(self.ctx).await?;
-        groups.retain(|group| {
-            group.name == self.plan.name && (group.owner.is_none() || self.builder.is_ours(group))
-        });
-        match groups.iter().find(|group| group.owner.is_none()) {
-            Some(group) => Err(self.taken(group)),
-            None => Ok(groups),
-        }
-    }
-
-    pub(super) fn is_mine(&self, group: &Group) -> bool {
-        group.owner.as_ref() == Some(&self.plan.owner)
-    }
-
-    fn taken(&self, group: &Group) -> Error {
-        let name = &self.plan.name;
-        let error = |message: String| {
-            Error::new(ErrorKind::AlreadyExists, message)
-                .in_backend(BACKEND)
-                .with("image", &group.id)
-        };
-        match group.owner {
-            Some(_) => error(format!("template {name} is there, and made from something else"))
-                .hint("take another version, or replace it by force"),
-            None => error(format!("a template {name} is there that flock has not made"))
-                .hint("take another version, or delete it by hand"),
-        }
-    }
-
-    /// Of several templates for one request, the one that stays: a ready one,
-    /// then one that may become it, then the first. The others are deleted.
-    pub(super) async fn best_of(&self, mut mine: Vec<Group>) -> Result<Option<Group>> {
-        mine.sort_by_cached_key(|group| {
-            let status = group.image().map_or(ImageStatus::Failed, |image| image.status);
-            let rank = match status {
-                ImageStatus::Ready => 0,
-                ImageStatus::Building => 1,
-                _ => 2,
-            };
-            let created = group.zones.first().and_then(|item| moment(&item.created));
-            (rank, created, group.id.clone())
-        });
-        let mut mine = mine.into_iter();
-        let best = mine.next();
-        for other in mine {
-            tracing::info!(template = other.id, "deleting a template made twice");
-            self.builder.remove(self.ctx, &other, None, false).await?;
-        }
-        Ok(best)
     }
 
     /// Makes the template's record and brings the appliance there.
@@ -263,7 +209,7 @@ impl Build<'_> {
     async fn find_lost(&self) -> Result<Option<Group>> {
         let begun = Instant::now();
         loop {
-            let found = self.there().await?.into_iter().find(|group| self.is_mine(group));
+            let found = self.ours().await?.into_iter().find(|group| self.is_mine(group));
             if found.is_some() || begun.elapsed() >= self.builder.patience.lost_reply {
                 return Ok(found);
             }

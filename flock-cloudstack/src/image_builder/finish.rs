@@ -17,11 +17,13 @@ impl Build<'_> {
             let group = self.builder.group(self.ctx, &begun.id).await.map_err(named)?;
             return group.and_then(|group| group.image()).ok_or_else(|| missing(&begun.id));
         }
+        // Others may have made one of that name at the same time.
+        self.give_way(&begun.id, &self.ours().await.map_err(named)?).await?;
         let mut id = begun.id.clone();
         loop {
             let image = self.ready(&id).await.map_err(|error| error.with("image", &id))?;
-            // Another process may have made one at the same time.
-            let mut mine = self.there().await?;
+            let mut mine = self.ours().await?;
+            self.give_way(&id, &mine).await?;
             mine.retain(|group| self.is_mine(group));
             match self.best_of(mine).await? {
                 Some(best) if best.id == id => return Ok(image),

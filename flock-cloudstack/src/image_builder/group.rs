@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use flock_core::image_builder::{Image, ImageStatus};
 use flock_core::{Owner, Result};
+use jiff::Timestamp;
 
 use super::mark;
 use super::status::{State, words};
 use crate::api::Template;
+use crate::api::lenient::moment;
 use crate::tags;
 
 /// Parts a name from a version.
@@ -69,6 +71,12 @@ impl Group {
     pub(super) fn missing(&self, zones: &[String]) -> Vec<String> {
         let has = |zone: &String| self.zones.iter().any(|item| item.zone_id.as_ref() == Some(zone));
         zones.iter().filter(|zone| !has(zone)).cloned().collect()
+    }
+
+    /// Which of two was there first.
+    pub(super) fn seniority(&self) -> (Option<Timestamp>, String) {
+        let created = self.zones.first().and_then(|item| moment(&item.created));
+        (created, self.id.clone())
     }
 
     /// As it is told to users of the trait; `None` if flock has not made it.

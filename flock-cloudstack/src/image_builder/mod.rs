@@ -35,8 +35,8 @@
 //! builder keeps to the templates that carry flock's tags: `flock.name` beside
 //! those of the [`Owner`]. As tags are put on by a second request, the owner
 //! also stands in the display text: a template that an interrupted call left
-//! behind is listed, and finished by the same call made again. Of two that were
-//! made for one request at once, the later one gives way.
+//! behind is listed, and finished by the same call made again. Of two of one
+//! name that were made at once, the later one gives way.
 //!
 //! # Details of an image
 //!
@@ -54,6 +54,7 @@ mod group;
 mod hypervisor;
 mod mark;
 mod method;
+mod namesakes;
 mod options;
 mod plan;
 mod remove;

@@ -105,6 +105,70 @@ async fn two_programs_at_once_make_one() {
 }
 
 #[tokio::test]
+async fn of_two_requests_for_one_name_one_gets_it() {
+    let place = Place::new().await;
+    for version in ["v1", "v2", "v3"] {
+        let (one, two) = (place.builder(), place.builder());
+        let (first, second) = (place.spec(version), place.spec(version));
+        let ctx = Context::new();
+        let (first, second) = tokio::join!(one.build(&ctx, &first), two.build(&ctx, &second));
+        let (made, refused): (Vec<_>, Vec<_>) =
+            [first, second].into_iter().partition(Result::is_ok);
+        assert_eq!((made.len(), refused.len()), (1, 1), "{made:?} {refused:?}");
+        for error in refused.into_iter().filter_map(Result::err) {
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error:?}");
+        }
+    }
+    place.expect(&[("web:v1", "zone-1"), ("web:v2", "zone-1"), ("web:v3", "zone-1")]);
+}
+
+/// A program that is killed, after each of its requests: before the request
+/// had its effect, and with the effect yet to come.
+#[tokio::test]
+async fn what_was_killed_at_any_step_is_finished_by_the_next() {
+    let serve = || {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Upload::Serve(ServeUpload::new(listen, "http://127.0.0.1/".parse().unwrap()))
+    };
+    for (upload, name) in [(None, "direct"), (Some(serve()), "serve")] {
+        let mut options = TemplateOptions::new().with_zones(["zone-1"]).with_os_type(OS_TYPE);
+        options.upload = upload;
+        let (mut steps, mut is_done) = (0, false);
+        while !is_done {
+            for fault in [Fault::Hang, Fault::Delay(Duration::from_millis(80))] {
+                let place = Place::new().await;
+                let rule = FaultRule::new(fault.clone()).with_skip(steps).with_times(1);
+                place.simulator.faults().add(rule);
+                let spec = place.spec("v1");
+                let builder = place.builder().with_options(options.clone());
+                let (ctx, simulator) = (Context::new(), &place.simulator);
+                let killed = async {
+                    while simulator.faults().happened().is_empty() {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                };
+                tokio::select! {
+                    built = builder.build(&ctx, &spec) => {
+                        built.unwrap();
+                        is_done = true;
+                    }
+                    () = killed => {}
+                }
+                let again = place.builder().with_options(options.clone());
+                let image = again.build(&ctx, &spec).await.unwrap();
+                let listed = again.list(&ctx, &ListFilter::all()).await.unwrap();
+                let ids: Vec<_> = listed.iter().map(|image| &image.id).collect();
+                assert_eq!(ids, [&image.id], "{name}, step {steps}, {fault}");
+                place.expect(&[("web:v1", "zone-1")]);
+            }
+            steps += 1;
+        }
+        assert!(steps > 8, "{name}: {steps}");
+    }
+}
+
+#[tokio::test]
 async fn a_template_that_never_gets_ready_ends_with_the_wait() {
     let options = quick().with_upload_interval(Duration::from_secs(3600));
     let place = Place::with(options).await;

@@ -14,7 +14,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
-pub(crate) use self::simulator::{SimulatedCloud, Simulator};
+pub(crate) use self::simulator::{Cloudstack, Simulator};
 use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};

@@ -15,7 +15,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
-pub(crate) use self::simulator::{SimulatedCloud, Simulator};
+pub(crate) use self::simulator::{Cloudstack, Simulator};
 pub(crate) use self::template::{Delete, Method, Register, Template, TemplateName};
 
 use crate::commands::Parameter;

@@ -11,12 +11,12 @@ use clap::{Args, Subcommand};
 pub(crate) enum Simulator {
     /// Run a server that behaves like Apache CloudStack, in memory, until
     /// Ctrl-C. It is not CloudStack: no machine starts.
-    Cloudstack(Box<SimulatedCloud>),
+    Cloudstack(Box<Cloudstack>),
 }
 
 /// How the simulated CloudStack behaves.
 #[derive(Debug, Args)]
-pub(crate) struct SimulatedCloud {
+pub(crate) struct Cloudstack {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,

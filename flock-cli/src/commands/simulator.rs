@@ -10,7 +10,7 @@ use flock_core::{Error, ErrorKind};
 use serde::Serialize;
 
 use super::Session;
-use crate::cli::{SimulatedCloud, Simulator as Command};
+use crate::cli::{Cloudstack, Simulator as Command};
 use crate::exit::Exit;
 use crate::interrupt;
 use crate::output::{Result, columns};
@@ -52,7 +52,7 @@ pub(crate) fn run(session: &Session, command: &Command) -> Result<Exit> {
     })
 }
 
-fn options(command: &SimulatedCloud) -> SimulatorOptions {
+fn options(command: &Cloudstack) -> SimulatorOptions {
     let mut options = SimulatorOptions::new()
         .with_listen(command.listen)
         .with_latency(command.latency)
@@ -67,7 +67,7 @@ fn options(command: &SimulatedCloud) -> SimulatorOptions {
 }
 
 /// Says that it is ready, and how to reach it.
-fn announce(session: &Session, command: &SimulatedCloud, simulator: &Simulator) -> Result<()> {
+fn announce(session: &Session, command: &Cloudstack, simulator: &Simulator) -> Result<()> {
     let profile = profile(simulator);
     let Some(path) = &command.profile_file else {
         session.printer.text(&profile)?;

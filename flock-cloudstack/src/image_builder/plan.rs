@@ -138,7 +138,7 @@ impl Found {
         };
         let os_type = naming::find(os_types, os_type)?;
         let all: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
-        let zones = match (chosen(zones, options.zones.as_deref())?, upload) {
+        let zones = match (chosen(&zones, options.zones.as_deref())?, upload) {
             // It goes to one zone, and is copied to the others.
             (Zones::All, Upload::Direct(_)) => Zones::Some(all),
             (zones, _) => zones,
@@ -180,8 +180,8 @@ async fn version(ctx: &Context, client: &Client) -> Result<Option<(u32, u32)>> {
 }
 
 /// The zones that are meant, by name or id.
-fn chosen(there: Vec<Zone>, asked: Option<&[String]>) -> Result<Zones> {
-    match (asked.unwrap_or_default(), there.as_slice()) {
+fn chosen(there: &[Zone], asked: Option<&[String]>) -> Result<Zones> {
+    match (asked.unwrap_or_default(), there) {
         ([], [only]) => Ok(Zones::Some(vec![only.id.clone()])),
         ([], _) => {
             let names: Vec<_> = there.iter().map(|zone| zone.name.as_str()).collect();
@@ -197,7 +197,7 @@ fn chosen(there: Vec<Zone>, asked: Option<&[String]>) -> Result<Zones> {
         (names, _) => {
             let mut ids = Vec::new();
             for name in names {
-                let id = naming::find(there.clone(), name)?.id;
+                let id = naming::find(there.to_vec(), name)?.id;
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
@@ -302,7 +302,7 @@ mod tests {
 
     fn ids(there: &[&str], asked: &[&str]) -> Option<Vec<String>> {
         let asked: Vec<_> = asked.iter().map(|&name| name.to_owned()).collect();
-        match chosen(zones(there), Some(&asked)) {
+        match chosen(&zones(there), Some(&asked)) {
             Ok(Zones::Some(ids)) => Some(ids),
             Ok(Zones::All) => Some(vec!["*".to_owned()]),
             Err(_) => None,

@@ -106,7 +106,7 @@ impl CloudStackImageBuilder {
                 return Err(error);
             }
             tracing::debug!(template = group.id, %error, elapsed = ?begun.elapsed(), "deleting again");
-            limited.sleep(wait).await.map_err(|end| busy(group, end, error))?;
+            limited.sleep(wait).await.map_err(|end| busy(group, &end, error))?;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -158,7 +158,7 @@ fn in_use(group: &Group, error: Error) -> Error {
         .caused_by(error)
 }
 
-fn busy(group: &Group, end: Error, error: Error) -> Error {
+fn busy(group: &Group, end: &Error, error: Error) -> Error {
     Error::new(end.kind(), format!("CloudStack has not let go of template {}", group.name))
         .in_backend(BACKEND)
         .with("image", &group.id)

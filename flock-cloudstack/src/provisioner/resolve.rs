@@ -230,21 +230,21 @@ async fn networks(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    ids(client.networks(ctx, &zone.id).await?, wanted)
+    ids(&client.networks(ctx, &zone.id).await?, wanted)
 }
 
 async fn security_groups(client: &Client, ctx: &Context, options: &Options) -> Result<Vec<String>> {
     if options.security_groups.is_empty() {
         return Ok(Vec::new());
     }
-    ids(client.security_groups(ctx).await?, &options.security_groups)
+    ids(&client.security_groups(ctx).await?, &options.security_groups)
 }
 
 async fn affinity_groups(client: &Client, ctx: &Context, options: &Options) -> Result<Vec<String>> {
     if options.affinity_groups.is_empty() {
         return Ok(Vec::new());
     }
-    ids(client.affinity_groups(ctx).await?, &options.affinity_groups)
+    ids(&client.affinity_groups(ctx).await?, &options.affinity_groups)
 }
 
 async fn key_pair(client: &Client, ctx: &Context, options: &Options) -> Result<Option<String>> {
@@ -253,10 +253,10 @@ async fn key_pair(client: &Client, ctx: &Context, options: &Options) -> Result<O
 }
 
 /// The ids of those that are wanted by name or id, each once.
-fn ids<T: Named + Clone>(things: Vec<T>, wanted: &[String]) -> Result<Vec<String>> {
+fn ids<T: Named + Clone>(things: &[T], wanted: &[String]) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let id = find(things.clone(), wanted)?.id().to_owned();
+        let id = find(things.to_vec(), wanted)?.id().to_owned();
         if !ids.contains(&id) {
             ids.push(id);
         }

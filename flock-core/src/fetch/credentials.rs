@@ -164,7 +164,7 @@ mod tests {
         let path = dir.path().join("credentials.json");
         std::fs::write(&path, r#"{"auths": {"file.example": {"auth": "eA=="}}}"#).unwrap();
         let token = Credential::Bearer(Secret::new("hush"));
-        let options = FetchOptions::new(crate::cache::Cache::at("/nonexistent"))
+        let options = FetchOptions::new(Cache::at("/nonexistent"))
             .with_credential("Example.org", token.clone())
             .with_credential("localhost:5000", token)
             .with_credentials_file(Some(path));

@@ -1,6 +1,7 @@
 //! A thousand deploys while requests, replies and jobs go wrong and runs are
 //! killed: what is there in the end is exactly what was asked for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::print_stderr, reason = "`--nocapture` shows what happened")]
 
 mod cloud;
 

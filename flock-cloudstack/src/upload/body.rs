@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn file(length: usize) -> (Arc<File>, Vec<u8>) {
-        let bytes: Vec<u8> = (0..length).map(|n| (n * 7 % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().step_by(7).take(length).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         (Arc::new(file), bytes)

@@ -173,6 +173,8 @@ fn manual_pages() {
             "flock-job-wait.1",
             "flock-job.1",
             "flock-man.1",
+            "flock-simulator-cloudstack.1",
+            "flock-simulator.1",
             "flock-template-copy.1",
             "flock-template-delete.1",
             "flock-template-extract.1",
@@ -181,8 +183,6 @@ fn manual_pages() {
             "flock-template-show.1",
             "flock-template-wait.1",
             "flock-template.1",
-            "flock-simulator-cloudstack.1",
-            "flock-simulator.1",
             "flock.1",
         ]
     );

@@ -96,12 +96,14 @@ async fn a_disk_is_looked_into() {
         ("fixed.vhd", ApplianceFormat::Vhd, "--subformat dynamic"),
         ("cut.vhd", ApplianceFormat::Vhd, "flock image inspect"),
         ("good.qcow2", ApplianceFormat::Vhd, "flock image convert"),
-        ("web.tar", ApplianceFormat::Qcow2, "flock image convert"),
     ] {
         let error = place.build(&spec(name, format)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{name}");
         assert!(error.hints().any(|hint| hint.contains(says)), "{name}: {error:?}");
     }
+    let error = place.build(&spec("web.tar", ApplianceFormat::Qcow2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("tar archive"), "{error}");
     assert_eq!(place.asked("getUploadParamsForTemplate"), made);
 }
 

@@ -1,5 +1,8 @@
 //! The command line.
 
+mod simulator;
+mod template;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +15,16 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+pub(crate) use self::simulator::{Cloudstack, Simulator};
+pub(crate) use self::template::{Delete, Method, Register, Template, TemplateName};
+
+use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};
 
 /// Build appliances from a base operating system and an application.
 #[derive(Debug, Parser)]
-#[command(name = "flock", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(name = "flock", version, propagate_version = false)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_long_help = after_help())]
 pub(crate) struct Cli {
@@ -88,10 +95,7 @@ impl Cli {
     pub(crate) fn settings(&self) -> Vec<(&'static str, &str)> {
         let global = &self.global;
         let none = global.no_progress.then_some("none");
-        let profile = match &self.command {
-            Command::Config(Config::Show(options)) | Command::Doctor(options) => Some(options),
-            _ => None,
-        };
+        let profile = self.command.profile();
         [
             ("cache_dir", global.cache_dir.as_deref()),
             ("cache_max_age", global.cache_max_age.as_deref()),
@@ -110,6 +114,19 @@ impl Cli {
     }
 }
 
+impl Command {
+    /// The profile that is asked for, of commands that work with one.
+    fn profile(&self) -> Option<&ProfileOptions> {
+        match self {
+            Self::Config(Config::Show(options)) | Self::Doctor(options) => Some(options),
+            Self::CloudStack(CloudStack::Call(call)) => Some(&call.profile),
+            Self::Template(template) => Some(template.profile()),
+            Self::Job(Job::Show { job } | Job::Wait { job, .. }) => Some(&job.profile),
+            _ => None,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -124,9 +141,21 @@ pub(crate) enum Command {
     /// Look at disk images, and convert them.
     #[command(subcommand)]
     Image(Image),
+    /// Register appliances as CloudStack's templates, list and delete them.
+    #[command(subcommand)]
+    Template(Template),
+    /// Ask CloudStack for anything that its API can do.
+    #[command(subcommand, name = "cloudstack")]
+    CloudStack(CloudStack),
+    /// Look at jobs that CloudStack works on, and wait for them.
+    #[command(subcommand)]
+    Job(Job),
     /// Show the settings and where they come from.
     #[command(subcommand)]
     Config(Config),
+    /// Simulate a cloud, to try flock and to test with.
+    #[command(subcommand)]
+    Simulator(Simulator),
     /// Tell what works on this machine, and what to install for the rest.
     Doctor(ProfileOptions),
     /// Print the completions for a shell.
@@ -163,6 +192,14 @@ pub(crate) enum App {
     },
 }
 
+/// The compression of a text; clap shows nothing but the message of an error.
+fn compression(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|error: Error| match error.hints().next() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
 /// What is known of a new application.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
@@ -188,7 +225,7 @@ pub(crate) struct Build {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
     /// What to build: lxc is a root file system as a tar archive, the others
-    /// are disks that a machine starts from.
+    /// are disks, which start on a machine unless `build.disk` says otherwise.
     #[arg(long = "type", value_name = "TYPE", default_value = "lxc")]
     pub(crate) kind: BuildType,
     /// File to write, instead of APP/APP.tar (.vhd, .raw, .qcow2) with .gz or
@@ -197,7 +234,7 @@ pub(crate) struct Build {
     pub(crate) output: Option<PathBuf>,
     /// none, gzip or zstd, with a level as in gzip:9, instead of what the
     /// output's name says or, if it says nothing, the configuration.
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = compression)]
     pub(crate) compression: Option<Format>,
     /// Replace an appliance that is there.
     #[arg(short, long)]
@@ -206,9 +243,10 @@ pub(crate) struct Build {
     /// it may be incomplete.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Check everything that can be known without fetching, and show what
-    /// would be built. Ends as the build would, as far as that is known: with
-    /// 1 if the output is there already, after the plan.
+    /// Check what can be known without fetching, and show what would be built.
+    /// Not looked at: what is in archives, their checksums, the servers. Ends
+    /// as the build would, as far as that is known: with 1 if the output is
+    /// there already, after the plan.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
@@ -298,9 +336,13 @@ pub(crate) struct Convert {
     /// Format to write, instead of what OUTPUT ends in.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<ImageFormat>,
-    /// How a VHD is stored.
-    #[arg(long, value_name = "HOW", default_value = "dynamic")]
-    pub(crate) subformat: Subformat,
+    /// Format of FILE, instead of what it looks like: a machine that is not
+    /// trusted can make its raw disk look like another format.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) input_format: Option<ImageFormat>,
+    /// How a VHD is stored; dynamic unless given.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) subformat: Option<Subformat>,
     /// Replace a file that is there.
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -328,6 +370,80 @@ pub(crate) enum Subformat {
     Fixed,
     /// As large as what is on the disk.
     Dynamic,
+}
+
+/// What to ask CloudStack for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CloudStack {
+    /// Call a command of CloudStack's API and print the reply.
+    Call(Call),
+}
+
+/// What to call and how.
+#[derive(Debug, Args)]
+#[command(after_help = CALL_EXAMPLES)]
+pub(crate) struct Call {
+    /// The command, spelt as CloudStack does, such as listZones.
+    pub(crate) command: String,
+    /// The command's parameters. A VALUE of @FILE is read from that file, so
+    /// that secrets are not on the command line, of @- from standard input;
+    /// one that begins with @ is written @@.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<Parameter>,
+    /// Wait for the job that the command begins, and print its result.
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most, such as 90s or 2h, instead of the profile's
+    /// timeout. The job goes on.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "wait")]
+    pub(crate) timeout: Option<Duration>,
+    /// Print passwords and keys that are in the reply, instead of ***.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
+}
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  flock cloudstack call listZones available=true
+  flock cloudstack call stopVirtualMachine id=6f5b2b1e-… --wait
+  flock cloudstack call registerUserKeys id=0c1d… --show-secrets
+  flock cloudstack call resetSSHKeyForVirtualMachine id=6f5b… keypair=me --wait";
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show how far a job is.
+    Show {
+        #[command(flatten)]
+        job: JobOptions,
+    },
+    /// Wait for a job and show what came of it.
+    ///
+    /// Fails if the job does. When the wait ends early the job goes on, and can
+    /// be waited for again.
+    Wait {
+        #[command(flatten)]
+        job: JobOptions,
+        /// How long to wait at most, such as 90s or 2h, instead of the
+        /// profile's timeout.
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        timeout: Option<Duration>,
+    },
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub(crate) struct JobOptions {
+    /// The job's id.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Print passwords and keys that are in the result, instead of ***.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
 }
 
 /// What to do with the settings.
@@ -380,17 +496,28 @@ fn usage(error: &clap::Error) -> Exit {
     Printer::new(true, false, ColorChoice::Never).stop(&Stop::Error(error))
 }
 
+/// Reads how long to wait.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    parse_age(text).map_err(|_| format!("'{text}' is not a time, such as 90s, 30m or 2h"))
+}
+
 /// The whole command, for completions and manual pages.
 pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The environment and the exit codes, for the long help and the manual page.
+/// The environment variables that count, each with its meaning.
+pub(crate) fn environment() -> impl Iterator<Item = (&'static str, String)> {
+    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
+    let all = settings.chain(OTHER_VARIABLES.iter().copied());
+    all.map(|(name, what)| (name, what.replace('`', "")))
+}
+
+/// The environment and the exit codes, for the long help.
 fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
-    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.what));
-    for (name, what) in settings.chain(OTHER_VARIABLES.iter().copied()) {
-        text.push_str(&format!("  {name:22} {}\n", what.replace('`', "")));
+    for (name, what) in environment() {
+        text.push_str(&format!("  {name:22} {what}\n"));
     }
     text.push_str("\nExit codes:\n");
     for (exit, what) in Exit::ALL {

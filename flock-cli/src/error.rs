@@ -38,8 +38,9 @@ pub(crate) struct ErrorDocument<'a> {
     error: Shown<'a>,
 }
 
+/// An error as it stands in a document.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     kind: &'a str,
     message: String,
     exit_code: u8,
@@ -53,25 +54,35 @@ struct Shown<'a> {
 
 impl<'a> From<&'a Error> for ErrorDocument<'a> {
     fn from(error: &'a Error) -> Self {
+        Self { schema: SCHEMA, error: Shown::from(error) }
+    }
+}
+
+impl<'a> From<&'a Error> for Shown<'a> {
+    fn from(error: &'a Error) -> Self {
         let mut context = BTreeMap::new();
         for (key, value) in error.context() {
             // The innermost fact of a name is the one nearest to the cause.
             context.entry(key).or_insert(value);
         }
         Self {
-            schema: SCHEMA,
-            error: Shown {
-                kind: error.kind().as_str(),
-                message: error.to_string(),
-                exit_code: Exit::from(error.kind()).code(),
-                retryable: error.is_retryable(),
-                backend: error.backend(),
-                operation: error.operation(),
-                context,
-                causes: causes(error),
-                hints: error.hints().collect(),
-            },
+            kind: error.kind().as_str(),
+            message: error.to_string(),
+            exit_code: Exit::from(error.kind()).code(),
+            retryable: error.is_retryable(),
+            backend: error.backend(),
+            operation: error.operation(),
+            context,
+            causes: causes(error),
+            hints: error.hints().collect(),
         }
+    }
+}
+
+impl Shown<'_> {
+    /// What failed.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 }
 

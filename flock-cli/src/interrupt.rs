@@ -1,9 +1,12 @@
 //! Runs work until it ends or the user ends it.
 
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::task::Poll;
 
 use flock_core::{Context, Error, ErrorKind, Result};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
@@ -12,21 +15,36 @@ use crate::output::to_stderr;
 /// Runs `work` on a runtime of its own. The first SIGINT, SIGTERM or SIGHUP cancels
 /// `ctx` and waits for `work` to clean up; the second ends the process.
 pub(crate) fn run<T>(ctx: &Context, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let failed =
-        |source| Error::new(ErrorKind::Unexpected, "cannot start the runtime").caused_by(source);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let mut signals = Vec::new();
-        for kind in kinds {
-            signals.push(signal(kind).map_err(failed)?);
-        }
-        let watcher = tokio::spawn(watch(ctx.clone(), signals));
+    runtime()?.block_on(async {
+        let watcher = tokio::spawn(watch(ctx.clone(), signals()?));
         let result = work.await;
         watcher.abort();
         result
     })
+}
+
+/// Runs a server on a runtime of its own until the first SIGINT, SIGTERM or
+/// SIGHUP, which is how it is meant to end: `work` gets what to wait for.
+pub(crate) fn serve<T, E: From<Error>>(
+    work: impl AsyncFnOnce(Pin<Box<dyn Future<Output = ()>>>) -> Result<T, E>,
+) -> Result<T, E> {
+    runtime()?.block_on(async {
+        let mut signals = signals()?;
+        work(Box::pin(async move { wait(&mut signals).await })).await
+    })
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)
+}
+
+fn signals() -> Result<Vec<Signal>> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    kinds.into_iter().map(|kind| signal(kind).map_err(failed)).collect()
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, "cannot start the runtime").caused_by(source)
 }
 
 /// Runs work that blocks where it keeps nothing else from running.

@@ -1,7 +1,9 @@
 //! `flock`: build appliances from a base operating system and an application.
 
+mod backend;
 mod cli;
 mod commands;
+mod confirm;
 mod error;
 mod exit;
 mod interrupt;

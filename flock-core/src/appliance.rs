@@ -82,6 +82,8 @@ use crate::settings::{DEFAULT_CACHE_MAX_AGE, Settings};
 use crate::{Error, ErrorKind, Result};
 
 pub use build::{build, build_to};
+pub use check::MissingInput;
+pub(crate) use naming::{file_name, named_format};
 
 /// The most that may be in an appliance unless its configuration says
 /// otherwise, in bytes before compression: 64 GiB.
@@ -227,7 +229,7 @@ impl BuildRequest {
         let here = app.directory.as_path();
         let compression = app.config.compression();
         let format = ApplianceFormat::Tar;
-        let output = here.join(naming::file_name(&app.name, format, compression));
+        let output = app.appliance_path(format);
         let applications = if build.deploy_app { build.applications.as_slice() } else { &[] };
         Ok(Self {
             app: app.name.clone(),
@@ -336,7 +338,7 @@ impl BuildRequest {
     fn follow(mut self) -> Self {
         if let Some(derived) = self.derived_output.as_mut() {
             let follows = self.output == *derived;
-            derived.set_file_name(naming::file_name(&self.app, self.format, self.compression));
+            derived.set_file_name(file_name(&self.app, self.format, self.compression));
             if follows {
                 self.output.clone_from(derived);
             }

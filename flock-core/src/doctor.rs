@@ -9,7 +9,8 @@ use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 
 use crate::Error;
-use crate::profile;
+use crate::profile::{self, Profile};
+use crate::secret::SecretSource;
 use crate::settings::{Places, Settings};
 
 /// Less free space than this is worth a warning: 2 GiB.
@@ -155,10 +156,34 @@ fn profiles(settings: &Settings, places: &Places) -> Check {
         return warning(NAME, &error);
     }
     let shown = file.value.display();
+    let used = profiles.select(wanted).ok().and_then(unusable);
     match profile::exposure(&file.value, &profiles) {
-        Ok(None) => Check::new(NAME, State::Ok, format!("{} in {shown}", profiles.profiles.len())),
+        Ok(None) => match used {
+            Some(why) => Check::new(NAME, State::Warning, format!("{shown}: {why}"))
+                .hint("CloudStack needs it; a build does not"),
+            None => Check::new(NAME, State::Ok, format!("{} in {shown}", profiles.profiles.len())),
+        },
         Ok(Some(warning)) => Check::new(NAME, State::Warning, warning),
         Err(error) => warning(NAME, &error),
+    }
+}
+
+/// What keeps a profile from being used.
+fn unusable(profile: &Profile) -> Option<String> {
+    let name = &profile.name;
+    let missing = [
+        ("apikey", profile.apikey.is_none()),
+        ("url", profile.url.is_none()),
+        ("secretkey", profile.secretkey.is_none()),
+    ];
+    let missing = missing.iter().filter(|(_, is_missing)| *is_missing);
+    let missing: Vec<_> = missing.map(|(key, _)| format!("{name}.{key}")).collect();
+    match &profile.secretkey {
+        _ if !missing.is_empty() => Some(format!("{} not filled in", missing.join(", "))),
+        Some(SecretSource::Env { env }) if std::env::var_os(env).is_none() => {
+            Some(format!("{name}.secretkey: the variable {env} is not set"))
+        }
+        _ => None,
     }
 }
 

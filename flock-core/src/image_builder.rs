@@ -1,7 +1,7 @@
 //! Images: what nodes are made from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -234,6 +234,23 @@ pub enum ApplianceFormat {
     Vhd,
     /// A disk in QEMU's format, version 2 or 3.
     Qcow2,
+}
+
+impl ApplianceFormat {
+    /// The format that a file's name speaks of, behind the extension of a
+    /// compression; `None` if of none.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use flock_core::image_builder::ApplianceFormat;
+    ///
+    /// let format = ApplianceFormat::from_file_name(Path::new("web.vhd.gz"));
+    /// assert_eq!(format, Some(ApplianceFormat::Vhd));
+    /// ```
+    #[must_use]
+    pub fn from_file_name(path: &Path) -> Option<Self> {
+        crate::appliance::named_format(path)
+    }
 }
 
 impl std::fmt::Display for ApplianceFormat {

@@ -478,6 +478,7 @@ pub mod cache;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod context;
+pub mod deployments;
 pub mod doctor;
 pub mod document;
 pub mod error;

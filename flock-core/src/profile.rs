@@ -2,7 +2,7 @@
 //!
 //! The file is a map of profiles. Its `secretkey` may hold the key itself, as
 //! with flockr, or say where it is: a map with one of `file`, `env` and
-//! `command`.
+//! `command`. The other keys that flockr did not have may all be left out.
 //!
 //! ```
 //! use flock_core::profile::Profiles;
@@ -21,6 +21,7 @@
 //! ```
 
 use std::fs;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,7 +46,15 @@ const KEYS: &[Key] = &[
     Key::filled_in("secretkey", "your_secret_key"),
     Key::new("timeout"),
     Key::new("verifysslcert"),
+    Key::new("ca_file"),
+    Key::new("http_get_only"),
+    Key::new("namespace"),
+    Key::new("max_concurrency"),
+    Key::new("max_requests_per_second"),
 ];
+
+/// The most that CloudStack keeps of a tag's value.
+const MAX_NAMESPACE: usize = 255;
 
 const SECRET: &[Key] = &[Key::new("file"), Key::new("env"), Key::new("command")];
 
@@ -80,6 +89,18 @@ pub struct Profile {
     pub timeout: Duration,
     /// Whether the server's certificate is verified. Default: true.
     pub verifysslcert: bool,
+    /// A PEM file of certificate authorities to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether every request is sent with GET, for clouds whose front end
+    /// refuses POST. Default: false.
+    pub http_get_only: bool,
+    /// Separates users of flock who share an account; it stands in the tags of
+    /// what flock makes. `None` is the backend's default.
+    pub namespace: Option<String>,
+    /// The most requests under way at once. `None` is the backend's default.
+    pub max_concurrency: Option<NonZeroUsize>,
+    /// The most requests begun in a second. `None` is no bound.
+    pub max_requests_per_second: Option<NonZeroU32>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,13 +123,19 @@ impl Profiles {
         Err(document::error(file, &problems))
     }
 
-    /// Reads and parses a `flockr.yaml`.
+    /// Reads and parses a `flockr.yaml`. Relative paths in it are taken from
+    /// its directory.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none; those of
     /// [`Profiles::parse`]; another if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::parse(&document::read(path)?, &path.display().to_string())
+        let mut profiles = Self::parse(&document::read(path)?, &path.display().to_string())?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        for profile in &mut profiles.profiles {
+            profile.move_paths(directory);
+        }
+        Ok(profiles)
     }
 
     /// The profile called `name`; without a name `production`, or the only one
@@ -141,6 +168,18 @@ impl Profiles {
     pub fn holds_secrets(&self) -> bool {
         let literal = |profile: &Profile| matches!(profile.secretkey, Some(SecretSource::Value(_)));
         self.profiles.iter().any(literal)
+    }
+}
+
+impl Profile {
+    /// Takes relative paths from `directory`.
+    fn move_paths(&mut self, directory: &Path) {
+        if let Some(SecretSource::File { file }) = &mut self.secretkey {
+            *file = directory.join(&*file);
+        }
+        if let Some(file) = &mut self.ca_file {
+            *file = directory.join(&*file);
+        }
     }
 }
 
@@ -186,7 +225,24 @@ fn profile(r: &mut Reader, entry: &Entry) -> Profile {
         expires: r.parsed(&s, "expires", seconds).unwrap_or(Duration::from_secs(600)),
         timeout: r.parsed(&s, "timeout", seconds).unwrap_or(Duration::from_secs(3600)),
         verifysslcert: r.boolean(&s, "verifysslcert").unwrap_or(true),
+        ca_file: r.text(&s, "ca_file").map(PathBuf::from),
+        http_get_only: r.boolean(&s, "http_get_only").unwrap_or(false),
+        namespace: r.parsed(&s, "namespace", namespace),
+        max_concurrency: r.parsed(&s, "max_concurrency", count),
+        max_requests_per_second: r.parsed(&s, "max_requests_per_second", count),
     }
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > MAX_NAMESPACE || text.chars().any(char::is_control) {
+        return Err(format!("this must be a name of 1 to {MAX_NAMESPACE} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A number above zero.
+fn count<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("'{text}' is not a number above zero"))
 }
 
 fn secret(r: &mut Reader, s: &Section<'_>) -> Option<SecretSource> {
@@ -265,7 +321,8 @@ mod tests {
             "hush"
         );
         assert_eq!((profile.expires.as_secs(), profile.timeout.as_secs()), (600, 3600));
-        assert!(profile.verifysslcert);
+        assert!(profile.verifysslcert && !profile.http_get_only);
+        assert_eq!((&profile.ca_file, &profile.namespace), (&None, &None));
         for shown in [format!("{profiles:?}"), serde_json::to_string(&profiles).unwrap()] {
             assert!(!shown.contains("hush"), "{shown}");
         }
@@ -295,6 +352,36 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_may_say_more_than_flockrs() {
+        let text = "a: {ca_file: /ca.pem, http_get_only: yes, namespace: team, \
+                    max_concurrency: 4, max_requests_per_second: 20}";
+        let profiles = Profiles::parse(text, "f").unwrap();
+        let profile = profiles.select(None).unwrap();
+        assert_eq!(profile.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+        assert!(profile.http_get_only);
+        assert_eq!(profile.namespace.as_deref(), Some("team"));
+        assert_eq!(profile.max_concurrency.map(NonZeroUsize::get), Some(4));
+        assert_eq!(profile.max_requests_per_second.map(NonZeroU32::get), Some(20));
+    }
+
+    #[test]
+    fn paths_are_taken_from_the_files_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        fs::write(&path, "a: {ca_file: ca.pem, secretkey: {file: key}}\nb: {ca_file: /ca.pem}")
+            .unwrap();
+        let profiles = Profiles::load(&path).unwrap().profiles;
+        assert_eq!(profiles[0].ca_file, Some(dir.path().join("ca.pem")));
+        let file = dir.path().join("key");
+        assert_eq!(profiles[0].secretkey, Some(SecretSource::File { file }));
+        assert_eq!(profiles[1].ca_file, Some("/ca.pem".into()));
+        // A name without a directory is one in the working directory.
+        let mut here = Profiles::parse("a: {ca_file: ca.pem}", "f").unwrap().profiles;
+        here[0].move_paths(Path::new(FILE_NAME).parent().unwrap());
+        assert_eq!(here[0].ca_file, Some("ca.pem".into()));
+    }
+
+    #[test]
     fn mistakes_are_shown_where_they_stand() {
         let text = filled_in().replace("apikey", "apikee");
         let error = Profiles::parse(&text, "flockr.yaml").unwrap_err();
@@ -306,6 +393,9 @@ mod tests {
             ("verifysslcert: true", "verifysslcert: perhaps"),
             ("secretkey: hush", "secretkey: {env: A, file: b}"),
             ("secretkey: hush", "secretkey: [hush]"),
+            ("expires: 600", "namespace: ''"),
+            ("expires: 600", "max_concurrency: 0"),
+            ("expires: 600", "max_requests_per_second: -1"),
             ("https://cloud", "cloud"),
             ("https://cloud", "https://me:hush@cloud"),
         ] {

@@ -140,6 +140,10 @@ pub const OTHER_VARIABLES: &[(&str, &str)] = &[
 /// says otherwise: an hour.
 pub const DEFAULT_CACHE_MAX_AGE: Duration = Duration::from_secs(3600);
 
+/// The least that the setting `memory` may be: 16 MiB. With less hardly any
+/// compressed input could be read.
+pub const MIN_MEMORY: u64 = 16 << 20;
+
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -395,7 +399,6 @@ struct Written {
     text: String,
     source: ValueSource,
     directory: PathBuf,
-    place: String,
 }
 
 impl Layers<'_> {
@@ -415,7 +418,7 @@ impl Layers<'_> {
             Some((text, ValueSource::Env { name }, here, (*name).to_owned()))
         } else {
             self.files.iter().find_map(|file| file.get(key)).map(|written| {
-                let place = format!("{}: {key}", written.place);
+                let place = format!("{}: {key}", written.source);
                 (&written.text, written.source.clone(), written.directory.as_path(), place)
             })
         };
@@ -481,19 +484,30 @@ fn file(path: &Path, source: fn(PathBuf) -> ValueSource) -> Result<HashMap<&'sta
             "1" => Ok(()),
             other => Err(format!("'{other}' is not a version of this format; this flock knows 1")),
         });
+        let directory = path.parent().unwrap_or(Path::new(""));
         for setting in SETTINGS {
-            let Some(text) = reader.text(&section, setting.key) else { continue };
-            let written = Written {
-                text,
-                source: source(path.to_owned()),
-                directory: path.parent().unwrap_or(Path::new("")).to_owned(),
-                place: format!("{name}:{}", section.at(setting.key)),
-            };
-            values.insert(setting.key, written);
+            let check = |text: &str| check(setting.key, text, directory).map(|()| text.to_owned());
+            let Some(text) = reader.parsed(&section, setting.key, check) else { continue };
+            let (source, directory) = (source(path.to_owned()), directory.to_owned());
+            values.insert(setting.key, Written { text, source, directory });
         }
     }
     let problems = reader.into_problems();
     if problems.is_empty() { Ok(values) } else { Err(document::error(&name, &problems)) }
+}
+
+/// Whether a text is a value of the setting, so that a file's mistakes are
+/// told at once, and also where a nearer layer gives the value.
+fn check(key: &str, text: &str, directory: &Path) -> Result<(), String> {
+    match key {
+        "cache_dir" | "ca_file" | "credentials_file" | "config" => path(text, directory).map(drop),
+        "cache_max_age" => age(text, directory).map(drop),
+        "threads" => count(text, directory).map(drop),
+        "memory" => memory(text, directory).map(drop),
+        "color" => color(text, directory).map(drop),
+        "progress" => progress(text, directory).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
@@ -512,9 +526,11 @@ fn count(text: &str, _: &Path) -> Result<NonZeroUsize, String> {
 }
 
 fn memory(text: &str, _: &Path) -> Result<Option<u64>, String> {
-    parse_size(text)
-        .map(Some)
-        .map_err(|_| format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB"))
+    match parse_size(text) {
+        Ok(bytes) if bytes >= MIN_MEMORY => Ok(Some(bytes)),
+        Ok(_) => Err(format!("'{text}' is too little memory: 16MiB is the least")),
+        Err(_) => Err(format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB")),
+    }
 }
 
 fn age(text: &str, _: &Path) -> Result<Duration, String> {
@@ -624,12 +640,13 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         let said = error.to_string();
         assert!(
-            said.ends_with("flock.yaml:2:1: threads: 'many' is not a number of threads"),
+            said.ends_with("flock.yaml:2:10: threads: 'many' is not a number of threads"),
             "{said}"
         );
         for (name, value) in [
             ("FLOCK_THREADS", "0"),
             ("FLOCK_MEMORY", "much"),
+            ("FLOCK_MEMORY", "1MiB"),
             ("FLOCK_CACHE_MAX_AGE", "soon"),
             ("FLOCK_CACHE_MAX_AGE", "1é"),
             ("FLOCK_COLOR", "pink"),
@@ -641,6 +658,19 @@ mod tests {
         let unknown = Home::new("", "cache_dri: x").resolve(&[], &[]).unwrap_err();
         assert_eq!(unknown.hints().next(), Some("did you mean 'cache_dir'?"));
         assert!(Home::new("version: 2", "").resolve(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn all_mistakes_of_a_file_are_told() {
+        let home = Home::new("thread: 3\nprogress: sometimes\nmemory: much\n", "");
+        let said = home.resolve(&[("progress", "none")], &[]).unwrap_err().to_string();
+        for mistake in [
+            ":1:1: unknown key 'thread'",
+            ":2:11: progress: 'sometimes' is none of auto, json and none",
+            ":3:9: memory: 'much' is not an amount of memory",
+        ] {
+            assert!(said.contains(mistake), "{said}");
+        }
     }
 
     #[test]

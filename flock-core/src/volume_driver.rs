@@ -110,7 +110,8 @@ pub trait VolumeDriver: Send + Sync {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::AlreadyExists`];
     /// [`ErrorKind::InvalidConfig`] for an empty name;
-    /// [`ErrorKind::Unsupported`].
+    /// [`ErrorKind::Conflict`] for a volume that was never attached, see
+    /// [`VolumeCapabilities::snapshot_empty`]; [`ErrorKind::Unsupported`].
     async fn snapshot(
         &self,
         ctx: &Context,

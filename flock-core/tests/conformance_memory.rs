@@ -99,12 +99,13 @@ fn poor() -> MemoryBackend {
         .with_volume_capabilities(volumes)
 }
 
-/// What the backend cannot do unless it is told to.
+/// What the backend does only if it is told to.
 fn rich() -> MemoryBackend {
     let mut volumes = VolumeDriver::capabilities(&MemoryBackend::new());
     volumes.attach_many = true;
     volumes.shrink = true;
     volumes.resize_attached = true;
+    volumes.snapshot_empty = false;
     MemoryBackend::new().with_volume_capabilities(volumes)
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flock_core::app::{self, App, AppConfig, NewApp};
+use flock_core::appliance::{BuildRequest, MissingInput};
 use flock_core::document::{Affects, Problem};
 use flock_core::{Error, ErrorKind};
 use serde::Serialize;
@@ -34,8 +35,11 @@ struct Row {
     buildable: bool,
     /// The base, `null` where none is named.
     base: Option<String>,
-    /// Why the configuration cannot be understood, `null` if it can.
+    /// Why the configuration cannot be read or understood, `null` if it can.
     error: Option<String>,
+    /// Whether it cannot even be read.
+    #[serde(skip)]
+    is_unreadable: bool,
 }
 
 /// What `flock app show --json` prints.
@@ -57,6 +61,8 @@ struct Validated<'a> {
     /// Whether nothing stands in the way of a build.
     buildable: bool,
     problems: &'a [Problem],
+    /// The inputs of this machine that are not there, of what can be built.
+    missing: &'a [MissingInput],
 }
 
 /// The working directory; paths in messages stay as short as they were typed.
@@ -114,6 +120,7 @@ fn list(session: &Session) -> Result<Exit> {
     }
     let text = |row: &Row| {
         let state = match (&row.base, row.buildable, &row.error) {
+            (_, _, Some(error)) if row.is_unreadable => error,
             (_, _, Some(_)) => "config.yaml has mistakes",
             (Some(base), true, _) => base,
             _ => "not filled in",
@@ -126,14 +133,24 @@ fn list(session: &Session) -> Result<Exit> {
 }
 
 fn row(app: String) -> Row {
-    match AppConfig::load(&Path::new(&app).join(app::CONFIG_FILE)) {
-        Ok(config) => Row {
-            app,
-            buildable: config.is_buildable(),
-            base: config.build.base.as_ref().map(ToString::to_string),
-            error: None,
-        },
-        Err(error) => Row { app, buildable: false, base: None, error: Some(error.to_string()) },
+    let (config, error) = match AppConfig::load(&Path::new(&app).join(app::CONFIG_FILE)) {
+        Ok(config) => (Some(config), None),
+        Err(error) => (None, Some(error)),
+    };
+    Row {
+        app,
+        buildable: config.as_ref().is_some_and(AppConfig::is_buildable),
+        base: config.and_then(|config| config.build.base).map(|base| base.to_string()),
+        is_unreadable: error.as_ref().is_some_and(|e| e.kind() != ErrorKind::InvalidConfig),
+        error: error.as_ref().map(with_cause),
+    }
+}
+
+/// The error with its cause, in one line.
+fn with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -186,12 +203,27 @@ fn validate(session: &Session, name: &str) -> Result<Exit> {
     let none = |affects| !problems.iter().any(|problem| problem.affects == affects);
     let valid = none(Affects::File);
     let buildable = valid && none(Affects::Build);
-    let document = Validated { app: &app, path: &path, valid, buildable, problems: &problems };
-    session.printer.result(document, || report(&path, &problems, buildable))?;
+    let missing = if buildable { missing(session, &app, &directory)? } else { Vec::new() };
+    let report = report(&path, &problems, buildable, &missing);
+    let (problems, missing) = (&problems, &missing);
+    let document = Validated { app: &app, path: &path, valid, buildable, problems, missing };
+    session.printer.result(document, || report)?;
+    if !session.printer.json {
+        for MissingInput { key, path, .. } in missing {
+            session.printer.warning(&format!("{key}: {} is not there", path.display()));
+        }
+    }
     Ok(if buildable { Exit::Done } else { Exit::Usage })
 }
 
-fn report(path: &Path, problems: &[Problem], buildable: bool) -> String {
+/// What a build would not find now: it may be made until then.
+fn missing(session: &Session, app: &str, directory: &Path) -> Result<Vec<MissingInput>> {
+    let config = AppConfig::load(&directory.join(app::CONFIG_FILE))?;
+    let app = App::new(app, directory, config);
+    Ok(BuildRequest::from_app(&app, &session.settings)?.missing_inputs())
+}
+
+fn report(path: &Path, problems: &[Problem], buildable: bool, missing: &[MissingInput]) -> String {
     let is_later = |affects| matches!(affects, Affects::Template | Affects::Deploy);
     let mut text = String::new();
     for problem in problems.iter().filter(|problem| !is_later(problem.affects)) {
@@ -202,7 +234,8 @@ fn report(path: &Path, problems: &[Problem], buildable: bool) -> String {
         text.push('\n');
     }
     if buildable {
-        text.push_str(&format!("{} can be built\n", path.display()));
+        let state = if missing.is_empty() { "can be built" } else { "is complete" };
+        text.push_str(&format!("{} {state}\n", path.display()));
     }
     // What only later steps need, in one line: a fresh file has all of it.
     let later: Vec<_> = problems.iter().filter(|problem| is_later(problem.affects)).collect();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flock_core::appliance::{self, BuildRequest, Built};
 use flock_core::image_builder::ApplianceFormat;
-use flock_core::rootfs::compress::Format;
+use flock_core::rootfs::compress::{CompressionSettings, Format};
 use flock_core::rootfs::{Bootloader, DiskLayout};
 use flock_core::{Context, Error, ErrorKind};
 use serde::Serialize;
@@ -68,12 +68,25 @@ pub(crate) fn run(session: &Session, command: &Build) -> Result<Exit> {
         .with_sync(!command.no_sync)
         .with_source_date_epoch(source_date_epoch()?);
     let streams = request.output == Path::new(STDOUT);
+    warn_of_memory(session, &request);
     if command.dry_run {
         return dry_run(session, &request, streams);
     }
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
     if streams { stream(session, &ctx, &request) } else { build(session, &ctx, &request) }
+}
+
+/// Tells of a bound that cannot be kept: one thread must compress.
+fn warn_of_memory(session: &Session, request: &BuildRequest) {
+    let needed = CompressionSettings::new(request.compression).thread_memory();
+    let Some(allowed) = request.memory.filter(|allowed| *allowed < needed) else { return };
+    session.printer.warning(&format!(
+        "compressing with {} takes {}, more than the {} of `memory`",
+        request.compression,
+        size(needed),
+        size(allowed)
+    ));
 }
 
 /// Shows the plan where there is one: also for an output that is there.
@@ -87,6 +100,7 @@ fn dry_run(session: &Session, request: &BuildRequest, streams: bool) -> Result<E
         Err(error) => return Err(advise(error.clone(), request).into()),
         Ok(()) => !streams && request.output.exists(),
     };
+    request.check_programs()?;
     let output_hex = hex_unless_text(&request.output);
     let plan = Plan { dry_run: true, output_exists: exists, output_hex, plan: request };
     session.printer.result(plan, || describe(request, exists))?;
@@ -101,7 +115,9 @@ fn build(session: &Session, ctx: &Context, request: &BuildRequest) -> Result<Exi
     let took = start.elapsed();
     let report = Report::new(&request.app, &built, took);
     session.printer.result(report, || done(&built, took))?;
-    next(session, request, &built);
+    if !session.printer.json {
+        next(session, request, &built);
+    }
     Ok(Exit::Done)
 }
 
@@ -161,7 +177,28 @@ fn advise(error: Error, request: &BuildRequest) -> Error {
             let shown = request.output.display();
             error.hint(format!("`--output - > {shown}` sends the appliance there"))
         }
-        _ => error,
+        _ => name_the_keys(error, request),
+    }
+}
+
+/// Names the flag or the keys of `build.disk` that an error of a disk is about.
+fn name_the_keys(error: Error, request: &BuildRequest) -> Error {
+    if error.context_value("size_bytes").is_some() {
+        return match request.disk.size {
+            Some(_) => error.hint("`build.disk.size` in config.yaml says how large the disk is"),
+            None => error,
+        };
+    }
+    if error.context_value("boot").is_some() {
+        return error.hint(
+            "in config.yaml: `build.disk.layout: bare`, or `build.disk.bootloader: none` for a \
+             disk of data",
+        );
+    }
+    match error.context_value("named_format").map(str::to_owned).as_deref() {
+        Some("tar") => error.hint("`--type lxc` makes a tar archive"),
+        Some(format) => error.hint(format!("`--type {format}` makes one")),
+        None => error,
     }
 }
 
@@ -242,6 +279,7 @@ fn next(session: &Session, request: &BuildRequest, built: &Built) {
         _ if boots(request) => vec![
             format!("  look into it: flock image inspect {output}"),
             format!("  start it:     {}", qemu(built.format, &output.to_string())),
+            "                (where KVM hangs, with `-accel tcg` alone)".to_owned(),
         ],
         _ => vec![format!("  look into it: flock image inspect {output}")],
     };
@@ -260,7 +298,7 @@ fn boots(request: &BuildRequest) -> bool {
 fn qemu(format: ApplianceFormat, output: &str) -> String {
     let format = if format == ApplianceFormat::Vhd { "vpc".to_owned() } else { format.to_string() };
     format!(
-        "qemu-system-x86_64 -accel kvm -m 1G -nographic -snapshot \\\n      \
+        "qemu-system-x86_64 -accel kvm -accel tcg -m 1G -nographic -snapshot \\\n      \
          -drive file={output},format={format},if=virtio"
     )
 }

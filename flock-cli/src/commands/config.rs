@@ -114,6 +114,8 @@ fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
 
 fn profile_rows(profile: &Profile) -> Vec<(&'static str, String)> {
     let missing = || "not filled in".to_owned();
+    let default = || "-".to_owned();
+    let ca_file = profile.ca_file.as_ref().map(|file| file.display().to_string());
     let secret = match &profile.secretkey {
         None => missing(),
         Some(SecretSource::File { file }) => format!("in the file {}", file.display()),
@@ -130,5 +132,13 @@ fn profile_rows(profile: &Profile) -> Vec<(&'static str, String)> {
         ("expires", format!("{} s", profile.expires.as_secs())),
         ("timeout", format!("{} s", profile.timeout.as_secs())),
         ("verifysslcert", profile.verifysslcert.to_string()),
+        ("ca_file", ca_file.unwrap_or_else(default)),
+        ("http_get_only", profile.http_get_only.to_string()),
+        ("namespace", profile.namespace.clone().unwrap_or_else(default)),
+        ("max_concurrency", profile.max_concurrency.map_or_else(default, |n| n.to_string())),
+        (
+            "max_requests_per_second",
+            profile.max_requests_per_second.map_or_else(default, |n| n.to_string()),
+        ),
     ]
 }

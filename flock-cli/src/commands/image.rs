@@ -54,14 +54,19 @@ fn inspect(session: &Session, file: &Path) -> Result<Exit> {
 }
 
 fn convert(session: &Session, command: &Convert) -> Result<Exit> {
+    refuse_streams(command)?;
     let format = format(command)?;
+    let input_format = command.input_format.map(stated);
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
     let options = OutputOptions::default().with_force(command.force).with_sync(!command.no_sync);
     let start = Instant::now();
     let (inner, input, output) = (ctx.clone(), command.file.clone(), command.output.clone());
     let work = interrupt::blocking(move || {
-        let image = DiskImage::open(&input, &inner)?;
+        let image = match input_format {
+            Some(format) => DiskImage::open_as(&input, format, &inner)?,
+            None => DiskImage::open(&input, &inner)?,
+        };
         disk::convert(&image, format, &output, &options, &inner)
     });
     let converted = interrupt::run(&ctx, work).map_err(|error| advise(error, command.force))?;
@@ -69,6 +74,33 @@ fn convert(session: &Session, command: &Convert) -> Result<Exit> {
     let report = Report { input: &command.file, converted: &converted, seconds };
     session.printer.result(report, || done(&converted, seconds))?;
     Ok(Exit::Done)
+}
+
+/// The paths that stand for standard input and output elsewhere: a disk image
+/// is read and written back and forth.
+fn refuse_streams(command: &Convert) -> Result<(), Error> {
+    const STREAM: &str = "-";
+    let refuse = |what: &str| {
+        Err(Error::new(ErrorKind::InvalidConfig, format!("a disk image cannot be {what}"))
+            .hint("name a file; `./-` is one that is called '-'"))
+    };
+    if command.file == Path::new(STREAM) {
+        return refuse("read from standard input: it is read at any place");
+    }
+    if command.output == Path::new(STREAM) {
+        return refuse("written to standard output: it is not written from beginning to end");
+    }
+    Ok(())
+}
+
+/// The format that the input is said to have. The two kinds of VHD are read
+/// alike.
+fn stated(format: ImageFormat) -> DiskFormat {
+    match format {
+        ImageFormat::Raw => DiskFormat::Raw,
+        ImageFormat::Vhd => DiskFormat::VhdDynamic,
+        ImageFormat::Qcow2 => DiskFormat::Qcow2,
+    }
 }
 
 /// The format that is asked for, or that the output's name says.
@@ -81,10 +113,15 @@ fn format(command: &Convert) -> Result<DiskFormat, Error> {
         _ => None,
     };
     match (command.format.or(named), command.subformat) {
-        (Some(ImageFormat::Raw), _) => Ok(DiskFormat::Raw),
-        (Some(ImageFormat::Qcow2), _) => Ok(DiskFormat::Qcow2),
-        (Some(ImageFormat::Vhd), Subformat::Fixed) => Ok(DiskFormat::VhdFixed),
-        (Some(ImageFormat::Vhd), Subformat::Dynamic) => Ok(DiskFormat::VhdDynamic),
+        (Some(ImageFormat::Raw), None) => Ok(DiskFormat::Raw),
+        (Some(ImageFormat::Qcow2), None) => Ok(DiskFormat::Qcow2),
+        (Some(ImageFormat::Vhd), Some(Subformat::Fixed)) => Ok(DiskFormat::VhdFixed),
+        (Some(ImageFormat::Vhd), Some(Subformat::Dynamic) | None) => Ok(DiskFormat::VhdDynamic),
+        (Some(ImageFormat::Raw | ImageFormat::Qcow2), Some(_)) => {
+            let message = "`--subformat` says how a VHD is stored, and no VHD is to be written";
+            Err(Error::new(ErrorKind::InvalidConfig, message)
+                .hint("leave it out, or ask for `--format vhd`"))
+        }
         (None, _) => {
             let message =
                 format!("'{}' does not say which format is wanted", command.output.display());

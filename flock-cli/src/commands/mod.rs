@@ -3,11 +3,15 @@
 mod app;
 mod build;
 mod cache;
+mod cloudstack;
 mod completions;
 mod config;
 mod doctor;
 mod image;
+mod job;
 mod man;
+mod simulator;
+mod template;
 
 use std::io;
 use std::path::Path;
@@ -19,6 +23,8 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command, Global};
 use crate::exit::Exit;
 use crate::output::{Printer, Result};
+
+pub(crate) use cloudstack::Parameter;
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -39,7 +45,13 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::Build(command) => in_session(cli, |session| build::run(session, command)),
         Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
         Command::Image(command) => in_session(cli, |session| image::run(session, command)),
+        Command::CloudStack(command) => {
+            in_session(cli, |session| cloudstack::run(session, command))
+        }
+        Command::Template(command) => in_session(cli, |session| template::run(session, command)),
+        Command::Job(command) => in_session(cli, |session| job::run(session, command)),
         Command::Config(command) => in_session(cli, |session| config::run(session, command)),
+        Command::Simulator(command) => in_session(cli, |session| simulator::run(session, command)),
         Command::Doctor(_) => in_session(cli, doctor::run),
         Command::Completions { shell } => completions::run(&early, *shell),
         Command::Man { dir } => man::run(&early, dir.as_deref()),
@@ -85,8 +97,8 @@ fn log(verbose: u8, printer: Printer) -> Result<(), Error> {
     let filter = match (verbose, variable) {
         (0, None) => return Ok(()),
         (_, Some(filter)) => filter,
-        (1, None) => "flock_core=debug".to_owned(),
-        (_, None) => "debug,flock_core=trace".to_owned(),
+        (1, None) => "flock_core=debug,flock_cloudstack=debug".to_owned(),
+        (_, None) => "debug,flock_core=trace,flock_cloudstack=trace".to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|source| {
         Error::new(ErrorKind::InvalidConfig, format!("FLOCK_LOG: '{filter}' is not a filter"))

@@ -257,10 +257,12 @@ fn validate_lists_every_problem() {
           "message": "build.repository_type: 'SVN' is neither TAR nor GIT",
           "hint": null
         }
-      ]
+      ],
+      "missing": []
     }
     "#);
     place.write("web/config.yaml", GOOD);
+    place.write("site/index.html", "");
     assert_snapshot!(place.flock(&["app", "validate", "web"]).all(), @"
     exit 0
     --- stdout
@@ -316,4 +318,43 @@ fn a_missing_app_is_told_apart_from_a_misspelt_one() {
     let error = place.flock(&["app", "show", "nothing", "--json"]).json_error();
     assert_eq!(error["error"]["kind"], "not_found");
     assert_eq!(error["error"]["exit_code"], 1);
+}
+
+#[test]
+fn validate_warns_of_inputs_that_are_not_there() {
+    let place = Place::new();
+    let config = GOOD
+        .replace("oci://docker.io/library/debian:13-slim", "../base.tar")
+        .replace("build:", "build:\n  inject: {authorized_keys: [key.pub]}");
+    place.write("web/config.yaml", config);
+    place.write("site/index.html", "");
+    assert_snapshot!(place.flock(&["app", "validate", "web"]).all(), @"
+    exit 0
+    --- stdout
+    web/config.yaml is complete
+    --- stderr
+    warning: build.base_url: base.tar is not there
+    warning: build.inject: web/key.pub is not there
+    ");
+    let ran = place.flock(&["app", "validate", "web", "--json"]);
+    let base = serde_json::json!({"key": "build.base_url", "path": "base.tar"});
+    assert_eq!((ran.stderr.as_str(), &ran.json()["missing"][0]), ("", &base));
+    place.write("base.tar", "");
+    place.write("web/key.pub", "");
+    assert_snapshot!(place.flock(&["app", "validate", "web"]).all(), @"
+    exit 0
+    --- stdout
+    web/config.yaml can be built
+    --- stderr
+    ");
+}
+
+#[test]
+fn list_tells_what_cannot_be_read_from_what_is_wrong() {
+    let place = Place::new();
+    std::fs::create_dir(place.dir().join("web")).unwrap();
+    // A file whose first byte nobody can read, root neither.
+    std::os::unix::fs::symlink("/proc/self/mem", place.dir().join("web/config.yaml")).unwrap();
+    let said = "web  cannot read web/config.yaml: Input/output error (os error 5)\n";
+    assert_eq!(place.flock(&["app", "list"]).stdout, said);
 }

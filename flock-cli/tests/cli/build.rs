@@ -120,9 +120,51 @@ fn what_cannot_be_built_is_refused_before_anything_happens() {
     hint: `build.base_url` names it; relative paths are taken from web
     ");
     assert_eq!(place.flock(&["build", "web", "--output", "nowhere/x.tar"]).code, 1);
-    assert_eq!(place.flock(&["build", "web", "--compression", "rar"]).code, 2);
+    let rar = place.flock(&["build", "web", "--compression", "rar"]);
+    assert_eq!(rar.code, 2);
+    assert!(rar.stderr.contains("say none, gzip, zstd"), "{}", rar.stderr);
     assert_eq!(place.flock(&["build", "web", "--type", "vmdk"]).code, 2);
     assert_eq!(place.flock(&["build", "wbe"]).code, 1);
+}
+
+#[test]
+fn a_bound_that_cannot_be_kept_is_told() {
+    let place = place();
+    let run = |how, memory| {
+        place.flock(&["build", "web", "-n", "--compression", how, "--memory", memory])
+    };
+    let said = run("zstd:19", "32MiB").stderr;
+    let told =
+        "warning: compressing with zstd:19 takes 98.0 MiB, more than the 32.0 MiB of `memory`\n";
+    assert_eq!(said, told);
+    assert_eq!(run("zstd:9", "32MiB").stderr, "");
+    let little = run("zstd", "1MiB");
+    assert_eq!(little.code, 2);
+    assert!(little.stderr.contains("16MiB is the least"), "{}", little.stderr);
+}
+
+/// As the build would, which cannot fetch without it; a commit may be here.
+#[test]
+fn a_dry_run_misses_git() {
+    let place = place();
+    let config = CONFIG.replace("app.tar", "https://example.org/a.git").replace("TAR", "GIT");
+    place.write("web/config.yaml", &config);
+    let run = || {
+        let mut command = place.command();
+        let output = command.args(["build", "web", "-n"]).env("PATH", "/nonexistent").output();
+        crate::Ran::from(output.unwrap(), place.root.path())
+    };
+    assert_snapshot!(run().all(), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot run git
+
+    hint: install git (Debian: apt install git)
+    ");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    place.write("web/config.yaml", format!("{config}  application_reference: {commit}\n"));
+    assert_eq!(run().code, 0);
 }
 
 #[test]

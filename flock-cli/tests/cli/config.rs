@@ -139,7 +139,12 @@ fn show_as_json_hides_the_secret() {
             "secretkey": "***",
             "expires": 600,
             "timeout": 3600,
-            "verifysslcert": true
+            "verifysslcert": true,
+            "ca_file": null,
+            "http_get_only": false,
+            "namespace": null,
+            "max_concurrency": null,
+            "max_requests_per_second": null
           },
           {
             "name": "test",
@@ -150,7 +155,12 @@ fn show_as_json_hides_the_secret() {
             },
             "expires": 600,
             "timeout": 3600,
-            "verifysslcert": true
+            "verifysslcert": true,
+            "ca_file": null,
+            "http_get_only": false,
+            "namespace": null,
+            "max_concurrency": null,
+            "max_requests_per_second": null
           }
         ]
       }
@@ -211,6 +221,23 @@ fn doctor_tells_what_is_broken() {
     let no_git = crate::Ran::from(no_git, place.root.path());
     assert_eq!(no_git.code, 0);
     assert!(no_git.stdout.contains("warning  git: not installed"), "{}", no_git.stdout);
+}
+
+#[test]
+fn doctor_tells_of_a_profile_that_cannot_be_used() {
+    let place = Place::new();
+    let said = |profile: &str| {
+        place.write("flockr.yaml", profile);
+        place.flock(&["doctor"]).stdout
+    };
+    let unset = said("test: {apikey: a, url: https://example.org, secretkey: {env: NO_SUCH}}");
+    let why = "warning  profiles: flockr.yaml: test.secretkey: the variable NO_SUCH is not set";
+    assert!(unset.contains(why), "{unset}");
+    let fresh =
+        said("test: {apikey: your_api_key, url: https://example.org, secretkey: {env: HOME}}");
+    assert!(fresh.contains("flockr.yaml: test.apikey not filled in"), "{fresh}");
+    let good = said("test: {apikey: a, url: https://example.org, secretkey: {env: HOME}}");
+    assert!(good.contains("ok       profiles: 1 in flockr.yaml"), "{good}");
 }
 
 /// Where they would change nothing they are not offered.

@@ -69,7 +69,12 @@ fn a_base_that_cannot_boot_names_what_is_missing() {
     let ran = place("").flock(&["build", "web", "--type", "vhd"]);
     assert_ne!(ran.code, 0);
     assert!(ran.stderr.contains("kernel") && ran.stderr.contains("linux-image"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("bare"), "{}", ran.stderr);
+    for key in ["`build.disk.layout: bare`", "`build.disk.bootloader: none`"] {
+        assert!(ran.stderr.contains(key), "{}", ran.stderr);
+    }
+    let ran = place("").flock(&["build", "web", "--output", "out.img"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("`--type raw` makes one"), "{}", ran.stderr);
 }
 
 #[test]
@@ -85,6 +90,7 @@ fn a_disk_that_is_too_small_says_how_much_is_needed() {
             .filter(|n| *n > 20 << 20)
     });
     assert!(needed.is_some(), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`build.disk.size`"), "{}", ran.stderr);
     assert_eq!(names(&place), NOTHING_MADE);
 }
 

@@ -30,6 +30,21 @@ fn every_command_has_help() {
         &["image"],
         &["image", "inspect"],
         &["image", "convert"],
+        &["template"],
+        &["template", "register"],
+        &["template", "list"],
+        &["template", "show"],
+        &["template", "wait"],
+        &["template", "delete"],
+        &["template", "copy"],
+        &["template", "extract"],
+        &["cloudstack"],
+        &["cloudstack", "call"],
+        &["job"],
+        &["job", "show"],
+        &["job", "wait"],
+        &["simulator"],
+        &["simulator", "cloudstack"],
         &["config"],
         &["config", "show"],
         &["doctor"],
@@ -42,6 +57,16 @@ fn every_command_has_help() {
         all.push_str(&format!("$ flock {} -h\n{own}\n", command.join(" ")));
     }
     assert_snapshot!(all);
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let place = Place::new();
+    for command in [&[][..], &["build"], &["image", "convert"]] {
+        let asked = place.flock(&[&["help"], command].concat());
+        assert_eq!(asked.code, 0, "{command:?}");
+        assert_eq!(asked.stdout, place.flock(&[command, &["--help"]].concat()).stdout);
+    }
 }
 
 #[test]
@@ -106,9 +131,17 @@ fn completions_for_every_shell() {
 fn manual_pages() {
     let place = Place::new();
     let page = place.flock(&["man"]).stdout;
-    for holds in [".TH flock 1", "FLOCK_CACHE_DIR", "Exit codes", "doctor"] {
+    for holds in [".TH flock 1", ".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", "doctor"] {
         assert!(page.contains(holds), "{holds}:\n{page}");
     }
+    let lines: Vec<_> = page.lines().collect();
+    for window in lines.windows(3).filter(|window| window[0] == ".TP") {
+        assert!(!window[2].is_empty() && !window[2].starts_with('.'), "{window:?} says nothing");
+    }
+    for holds in ["PEM file of certificate authorities", "\\fBFLOCK_CACHE_DIR\\fR\nDirectory"] {
+        assert!(page.contains(holds), "{holds}:\n{page}");
+    }
+    assert!(!page.contains("EXTRA"), "{page}");
     assert_eq!(place.flock(&["man", "--dir", "pages"]).code, 0);
     let mut pages: Vec<_> = fs::read_dir(place.dir().join("pages"))
         .unwrap()
@@ -127,6 +160,8 @@ fn manual_pages() {
             "flock-cache-list.1",
             "flock-cache-prune.1",
             "flock-cache.1",
+            "flock-cloudstack-call.1",
+            "flock-cloudstack.1",
             "flock-completions.1",
             "flock-config-show.1",
             "flock-config.1",
@@ -134,7 +169,20 @@ fn manual_pages() {
             "flock-image-convert.1",
             "flock-image-inspect.1",
             "flock-image.1",
+            "flock-job-show.1",
+            "flock-job-wait.1",
+            "flock-job.1",
             "flock-man.1",
+            "flock-simulator-cloudstack.1",
+            "flock-simulator.1",
+            "flock-template-copy.1",
+            "flock-template-delete.1",
+            "flock-template-extract.1",
+            "flock-template-list.1",
+            "flock-template-register.1",
+            "flock-template-show.1",
+            "flock-template-wait.1",
+            "flock-template.1",
             "flock.1",
         ]
     );

@@ -87,6 +87,53 @@ fn the_format_is_asked_for_or_named() {
 }
 
 #[test]
+fn what_makes_no_sense_is_refused() {
+    let place = Place::new();
+    disk(&place);
+    let convert = |args: &[&str]| place.flock(&[&["image", "convert"], args].concat());
+    assert_snapshot!(convert(&["disk.img", "a.qcow2", "--subformat", "fixed"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `--subformat` says how a VHD is stored, and no VHD is to be written
+
+    hint: leave it out, or ask for `--format vhd`
+    ");
+    assert_snapshot!(convert(&["disk.img", "-", "--format", "raw"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: a disk image cannot be written to standard output: it is not written from beginning to end
+
+    hint: name a file; `./-` is one that is called '-'
+    ");
+    assert_eq!(convert(&["-", "a.qcow2"]).code, 2);
+    assert!(!place.dir().join("-").exists());
+    assert_eq!(convert(&["disk.img", "./-", "--format", "raw"]).code, 0);
+    assert!(place.dir().join("-").exists());
+}
+
+/// A machine may write what looks like an image to its raw disk.
+#[test]
+fn the_format_of_the_input_is_stated() {
+    let place = Place::new();
+    disk(&place);
+    assert_eq!(place.flock(&["image", "convert", "disk.img", "inner.qcow2"]).code, 0);
+    let inner = fs::read(place.dir().join("inner.qcow2")).unwrap();
+    let convert = |output: &str, format: &[&str]| {
+        let args = ["image", "convert", "inner.qcow2", output, "--json"];
+        place.flock(&[&args[..], format].concat())
+    };
+    assert_eq!(convert("trusted.raw", &[]).json()["virtual_size"], 5 * MIB);
+    let raw = convert("raw.raw", &["--input-format", "raw"]).json();
+    assert_eq!(raw["virtual_size"], inner.len().next_multiple_of(512));
+    assert!(fs::read(place.dir().join("raw.raw")).unwrap().starts_with(&inner));
+    let error = convert("vhd.raw", &["--input-format", "vhd"]).json_error();
+    assert_eq!(error["error"]["kind"], "invalid_data");
+    assert!(!place.dir().join("vhd.raw").exists());
+}
+
+#[test]
 fn nothing_is_replaced_unasked() {
     let place = Place::new();
     disk(&place);

@@ -4,11 +4,14 @@
 mod app;
 mod build;
 mod cache;
+mod cloudstack;
 mod config;
 mod disk;
 mod docs;
 mod help;
 mod image;
+mod simulator;
+mod template;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::disk::DiskConfig;
 use super::values::Ids;
 use crate::document::{Affects, Problem};
+use crate::image_builder::ApplianceFormat;
 use crate::location::Location;
 use crate::rootfs::checksum::Checksum;
 use crate::rootfs::compress::Format;
@@ -309,7 +310,7 @@ pub struct TemplateConfig {
     pub upload_url: Option<Location>,
     /// Where CloudStack fetches it from.
     pub display_url: Option<Location>,
-    /// The hypervisor: LXC, XenServer.
+    /// The hypervisor: LXC, XenServer, KVM.
     pub hypervisor: Option<String>,
     /// The format of the appliance.
     pub format: Option<TemplateFormat>,
@@ -319,7 +320,8 @@ pub struct TemplateConfig {
     pub passwordenabled: Option<bool>,
     /// Whether it is compressed and may be downloaded.
     pub isextractable: Option<bool>,
-    /// Kept from flockr, which did not use it either.
+    /// Whether the version is in the name of the file that is uploaded;
+    /// flockr had the key, and did not use it.
     pub versionate: Option<bool>,
 }
 
@@ -332,6 +334,21 @@ pub enum TemplateFormat {
     Tar,
     /// A disk image, for XenServer.
     Vhd,
+    /// A disk image in QEMU's format, for KVM.
+    Qcow2,
+    /// A disk image, byte for byte.
+    Raw,
+}
+
+impl From<TemplateFormat> for ApplianceFormat {
+    fn from(format: TemplateFormat) -> Self {
+        match format {
+            TemplateFormat::Tar => Self::Tar,
+            TemplateFormat::Vhd => Self::Vhd,
+            TemplateFormat::Qcow2 => Self::Qcow2,
+            TemplateFormat::Raw => Self::Raw,
+        }
+    }
 }
 
 /// The section `deploy`: how nodes are made.

@@ -36,7 +36,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::appliance::file_name;
 use crate::document::{self, Problem};
+use crate::image_builder::ApplianceFormat;
 use crate::{Error, ErrorKind, Result};
 
 pub use crate::location::Location;
@@ -145,6 +147,13 @@ impl App {
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.directory.join(CONFIG_FILE)
+    }
+
+    /// Where a build puts the appliance of this format, unless it is told
+    /// otherwise: `APP/APP.tar.gz`.
+    #[must_use]
+    pub fn appliance_path(&self, format: ApplianceFormat) -> PathBuf {
+        self.directory.join(file_name(&self.name, format, self.config.compression()))
     }
 }
 

@@ -339,7 +339,9 @@ fn read_template(r: &mut Reader, s: &Section<'_>) -> TemplateConfig {
         format: r.parsed(s, "format", |text| match text.to_ascii_uppercase().as_str() {
             "TAR" => Ok(TemplateFormat::Tar),
             "VHD" => Ok(TemplateFormat::Vhd),
-            _ => Err(format!("'{text}' is neither TAR nor VHD")),
+            "QCOW2" => Ok(TemplateFormat::Qcow2),
+            "RAW" => Ok(TemplateFormat::Raw),
+            _ => Err(format!("'{text}' is none of TAR, VHD, QCOW2 and RAW")),
         }),
         hvm: r.boolean(s, "hvm"),
         passwordenabled: r.boolean(s, "passwordenabled"),

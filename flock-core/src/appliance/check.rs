@@ -1,9 +1,12 @@
 //! What can be known of a build before it begins.
 
 use std::fs::{self, File, FileType, Metadata};
+use std::io;
 use std::mem::discriminant;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::{BuildRequest, inject, naming, sources};
 use crate::app::{InjectedContent, RepositoryType};
@@ -25,7 +28,30 @@ struct Input<'a> {
     is_packed: bool,
 }
 
+/// An input of this machine that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MissingInput {
+    /// The key that names it: `build.base_url`.
+    pub key: &'static str,
+    /// Where it should be.
+    pub path: PathBuf,
+}
+
 impl BuildRequest {
+    /// The inputs of this machine that are not there, which is no error as
+    /// long as nothing is built. Looks at nothing else.
+    #[must_use]
+    pub fn missing_inputs(&self) -> Vec<MissingInput> {
+        let is_missing = |input: &Input<'_>| {
+            fs::metadata(input.path).is_err_and(|error| {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            })
+        };
+        let inputs = self.inputs().into_iter().filter(is_missing);
+        inputs.map(|input| MissingInput { key: input.key, path: input.path.into() }).collect()
+    }
+
     /// Checks what can be checked without fetching or writing anything: as
     /// [`BuildRequest::check_inputs`], and that the output can be written.
     ///
@@ -80,11 +106,21 @@ impl BuildRequest {
         Ok(())
     }
 
+    /// Checks that the programs that fetching runs are here. Runs
+    /// `git --version` if a branch or tag of a git repository is asked for; a
+    /// commit may be in the cache, which needs no git. Blocks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if there is no `git`.
+    pub fn check_programs(&self) -> Result<()> {
+        sources::check_programs(self)
+    }
+
     /// Checks that the appliance can be written as a stream.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a disk, which is not written from begin
-    /// to end.
+    /// [`ErrorKind::Unsupported`] for a disk, which is not written from
+    /// beginning to end.
     pub fn check_streams(&self) -> Result<()> {
         if self.format == ApplianceFormat::Tar {
             return Ok(());
@@ -145,7 +181,7 @@ impl BuildRequest {
         check_readable(input.path, kind)
     }
 
-    fn missing(&self, input: &Input<'_>, source: std::io::Error) -> Error {
+    fn missing(&self, input: &Input<'_>, source: io::Error) -> Error {
         let error = Error::io("find", input.path, source).with("key", input.key);
         if error.kind() != ErrorKind::NotFound {
             return error;
@@ -193,6 +229,7 @@ impl BuildRequest {
                 format!("the output {shown} has a name for {named}, not for {}", self.format);
             return Err(Error::new(ErrorKind::InvalidConfig, message)
                 .with("path", shown.to_string())
+                .with("named_format", named.to_string())
                 .hint(format!("ask for a {named}, or let the name end in .{}", self.format)));
         }
         let named = Format::from_file_name(&self.output)

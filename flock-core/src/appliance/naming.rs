@@ -6,13 +6,13 @@ use crate::image_builder::ApplianceFormat;
 use crate::rootfs::compress::Format;
 
 /// What the appliance of an application is called, as with flockr.
-pub(super) fn file_name(app: &str, format: ApplianceFormat, compression: Format) -> String {
+pub(crate) fn file_name(app: &str, format: ApplianceFormat, compression: Format) -> String {
     format!("{app}.{format}{}", compression.extension())
 }
 
 /// The format that a file name speaks of, behind the extension of a
 /// compression; `None` if of none.
-pub(super) fn named_format(path: &Path) -> Option<ApplianceFormat> {
+pub(crate) fn named_format(path: &Path) -> Option<ApplianceFormat> {
     let extension = |path: &Path| {
         let extension = path.extension().map(|extension| extension.to_string_lossy());
         extension.unwrap_or_default().to_ascii_lowercase()
@@ -27,7 +27,7 @@ pub(super) fn named_format(path: &Path) -> Option<ApplianceFormat> {
         _ => None,
     };
     match last.as_str() {
-        "gz" | "zst" => named(&before),
+        "gz" | "zst" | "bz2" | "xz" => named(&before),
         other => named(other),
     }
 }
@@ -44,6 +44,7 @@ mod tests {
             ("web.vhd", Some(ApplianceFormat::Vhd)),
             ("web.vhd.gz", Some(ApplianceFormat::Vhd)),
             ("web.img.zst", Some(ApplianceFormat::Raw)),
+            ("web.vhd.bz2", Some(ApplianceFormat::Vhd)),
             ("web.qcow2", Some(ApplianceFormat::Qcow2)),
             ("web", None),
             ("vhd.gz", None),

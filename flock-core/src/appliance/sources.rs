@@ -63,12 +63,18 @@ pub(super) fn check(request: &BuildRequest) -> Result<()> {
     request.applications.iter().try_for_each(Remote::check_application)
 }
 
+/// Checks that the programs that fetching runs are here.
+pub(super) fn check_programs(request: &BuildRequest) -> Result<()> {
+    let git = |one: &&ApplicationConfig| one.kind == RepositoryType::Git;
+    request.applications.iter().filter(git).try_for_each(Remote::check_git)
+}
+
 #[cfg(feature = "fetch")]
 mod with_network {
     use super::Cache;
     use super::{ApplicationConfig, BuildRequest, Checksum, Context, Input, Location};
     use super::{Error, ErrorKind, Path, RepositoryType, Result};
-    use crate::fetch::{FetchOptions, Fetcher, GitReference, GitSource};
+    use crate::fetch::{self, FetchOptions, Fetcher, GitReference, GitSource};
     use crate::location::ImageReference;
 
     /// Where everything that is not here comes from.
@@ -95,6 +101,14 @@ mod with_network {
             match application.kind {
                 RepositoryType::Tar => archive(&application.repository).map(drop),
                 RepositoryType::Git => repository(application).map(drop),
+            }
+        }
+
+        /// Checks that there is a git, unless what is wanted may be here.
+        pub(super) fn check_git(application: &ApplicationConfig) -> Result<()> {
+            match repository(application)?.reference {
+                GitReference::Commit(_) => Ok(()),
+                _ => fetch::check_git(),
             }
         }
 
@@ -212,6 +226,10 @@ mod without_network {
                 RepositoryType::Tar => local(&application.repository, None).map(drop),
                 RepositoryType::Git => Err(unsupported(&application.repository)),
             }
+        }
+
+        pub(super) fn check_git(application: &ApplicationConfig) -> Result<()> {
+            Err(unsupported(&application.repository))
         }
 
         #[expect(clippy::unused_async, reason = "the same as with the feature")]

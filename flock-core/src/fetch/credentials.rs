@@ -10,6 +10,7 @@ use url::Url;
 
 use super::http::{authorization, secret_header};
 use super::options::{Credential, FetchOptions};
+use crate::cache::Cache;
 use crate::secret::Secret;
 use crate::{Error, ErrorKind, Result};
 
@@ -52,6 +53,24 @@ pub(super) fn for_url(options: &FetchOptions, url: &Url) -> Result<Option<Header
         Some(port) => given(options, &format!("{host}:{port}")),
         None => given(options, &host),
     }
+}
+
+/// The value of the `Authorization` header for a URL, by a file as `docker
+/// login` writes it, for programs that send requests of their own. `None` if
+/// the file has none for the URL's host, or it would travel in the clear.
+/// Blocks.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if the file is not there;
+/// [`ErrorKind::InvalidConfig`] if it is none of that kind; others of reading.
+pub fn login(file: &Path, url: &Url) -> Result<Option<Secret>> {
+    let options =
+        FetchOptions::new(Cache::at(Path::new(""))).with_credentials_file(Some(file.to_owned()));
+    let header = for_url(&options, url)?;
+    let text = header.as_ref().map(HeaderValue::to_str).transpose().map_err(|_| {
+        Error::new(ErrorKind::InvalidConfig, "a credential holds bytes that no header can")
+    })?;
+    Ok(text.map(Secret::new))
 }
 
 fn given(options: &FetchOptions, host: &str) -> Result<Option<HeaderValue>> {
@@ -145,7 +164,7 @@ mod tests {
         let path = dir.path().join("credentials.json");
         std::fs::write(&path, r#"{"auths": {"file.example": {"auth": "eA=="}}}"#).unwrap();
         let token = Credential::Bearer(Secret::new("hush"));
-        let options = FetchOptions::new(crate::cache::Cache::at("/nonexistent"))
+        let options = FetchOptions::new(Cache::at("/nonexistent"))
             .with_credential("Example.org", token.clone())
             .with_credential("localhost:5000", token)
             .with_credentials_file(Some(path));
@@ -155,6 +174,10 @@ mod tests {
         assert!(!given("http://example.org/x") && !given("https://example.org:8443/x"));
         assert!(!given("https://sub.example.org/x"));
         assert!(!format!("{options:?}").contains("hush"));
+        let file = dir.path().join("credentials.json");
+        let login = |url: &str| login(&file, &Url::parse(url).unwrap()).unwrap();
+        assert_eq!(login("https://file.example/x").unwrap().expose(), "Basic eA==");
+        assert_eq!((login("http://file.example/x"), login("https://example.org/")), (None, None));
         let missing = options.with_credentials_file(Some(dir.path().join("none")));
         let error = for_registry(&missing, "h").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);

@@ -246,6 +246,22 @@ fn lost(source: std::io::Error) -> Error {
     Error::new(ErrorKind::Unexpected, "lost contact with git").caused_by(source)
 }
 
+/// Checks that there is a `git` program that runs. Blocks.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] if there is none.
+pub(crate) fn check_git() -> Result<()> {
+    let mut command = std::process::Command::new("git");
+    let quiet = command.arg("--version").stdin(Stdio::null());
+    let status = quiet.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status.map_err(|source| not_started(&source))? {
+        status if status.success() => Ok(()),
+        status => {
+            Err(Error::new(ErrorKind::Unsupported, "git fails").with("cause", status.to_string()))
+        }
+    }
+}
+
 fn not_started(source: &std::io::Error) -> Error {
     let missing = source.kind() == std::io::ErrorKind::NotFound;
     let error =

@@ -89,7 +89,9 @@ use crate::cache::{CacheKey, PruneOptions};
 use crate::progress::Level;
 use crate::{Context, Error, ErrorKind, Result};
 
+pub use self::credentials::login;
 pub use self::git::GitCheckout;
+pub(crate) use self::git_run::check_git;
 pub use self::git_source::{GitReference, GitSource};
 pub use self::manifest::LayerMediaType;
 pub use self::oci::{OciImage, OciLayer};

@@ -295,6 +295,7 @@ fn volume_capabilities() -> VolumeCapabilities {
         shrink: false,
         resize_attached: false,
         snapshots: true,
+        snapshot_empty: true,
         restore: true,
         min_size: 1 << 12,
         max_size: Some(1 << 40),

@@ -218,7 +218,8 @@ impl MemoryBackend {
         let id = VolumeId::new(format!("volume-{}", state.number()));
         let owner = spec.owner.clone();
         let volume = Volume::new(id.clone(), &spec.name, owner, size, VolumeStatus::Creating);
-        state.volumes.insert(id.clone(), VolumeRecord { volume, phase, data });
+        let is_empty = spec.source.is_none();
+        state.volumes.insert(id.clone(), VolumeRecord { volume, phase, is_empty, data });
         Ok((id, phase.settles_at()))
     }
 
@@ -258,11 +259,13 @@ impl MemoryBackend {
             return conflict(format!("volume '{volume}' is attached to '{}'", other.node));
         }
         let device = self.free_device(&state, node)?;
-        let attachments = &mut state.volume(self.namespace(), volume)?.volume.attachments;
+        let record = state.volume(self.namespace(), volume)?;
+        let attachments = &mut record.volume.attachments;
         if options.take_over {
             attachments.clear();
         }
         fate.pass()?;
+        record.is_empty = false;
         let mut attachment = Attachment::new(node.clone());
         attachment.device = Some(device);
         attachment.read_only = options.read_only;
@@ -290,6 +293,10 @@ impl MemoryBackend {
     fn snapshot_now(&self, volume: &VolumeId, spec: &SnapshotSpec) -> Result<Snapshot> {
         let mut state = self.world.lock();
         let record = state.volume(self.namespace(), volume)?;
+        if record.is_empty && !self.settings.volumes.snapshot_empty {
+            let message = format!("volume '{volume}' was never attached and holds nothing");
+            return Err(Error::new(ErrorKind::Conflict, message).hint("attach it once"));
+        }
         let (size, data) = (record.volume.size, record.data.clone());
         let same = state
             .snapshots

@@ -55,6 +55,8 @@ pub(super) struct ImageRecord {
 pub(super) struct VolumeRecord {
     pub(super) volume: Volume,
     pub(super) phase: Phase<VolumeStatus>,
+    /// Whether it was never attached and holds nothing.
+    pub(super) is_empty: bool,
     pub(super) data: Vec<u8>,
 }
 

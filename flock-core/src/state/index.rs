@@ -1,10 +1,13 @@
 //! Small numbers that no two owners share: host indexes, ports, slots.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::ext::{again, fenced, pauses};
 use super::{
-    Condition, Key, Lease, Prefix, Record, StateRecord, StateStore, StateStoreExt, Transaction,
+    Condition, Key, Lease, MAX_WRITES, Prefix, Record, StateRecord, StateStore, StateStoreExt,
+    Transaction,
 };
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -89,6 +92,71 @@ impl<'s, S: StateStore + ?Sized> IndexPool<'s, S> {
                 Err(error) => again(ctx, error, &mut pauses).await?,
             }
         }
+    }
+
+    /// The numbers of several owners, in their order: for each the one it has,
+    /// or the lowest that is free and not among `avoid`. As
+    /// [`allocate`](Self::allocate) for each, in few transactions.
+    ///
+    /// Idempotent for the owners. A call that is cancelled may have done a part
+    /// of it.
+    ///
+    /// # Errors
+    /// Those of [`allocate`](Self::allocate); if there are too few numbers,
+    /// nothing is allocated.
+    pub async fn allocate_all(
+        &self,
+        ctx: &Context,
+        owners: &[String],
+        avoid: &HashSet<u32>,
+        fence: Option<&Lease>,
+    ) -> Result<Vec<u32>> {
+        let mut pauses = pauses();
+        loop {
+            match self.try_allocate_all(ctx, owners, avoid, fence).await {
+                Ok(numbers) => return Ok(numbers),
+                Err(error) => again(ctx, error, &mut pauses).await?,
+            }
+        }
+    }
+
+    async fn try_allocate_all(
+        &self,
+        ctx: &Context,
+        owners: &[String],
+        avoid: &HashSet<u32>,
+        fence: Option<&Lease>,
+    ) -> Result<Vec<u32>> {
+        let taken = self.taken(ctx).await?;
+        let used: HashSet<u32> = taken.iter().map(|(index, _)| *index).collect();
+        let mut numbers: HashMap<String, u32> =
+            taken.into_iter().map(|(index, owner)| (owner, index)).collect();
+        let mut free =
+            (0..self.size).filter(|index| !used.contains(index) && !avoid.contains(index));
+        let (mut all, mut writes) = (Vec::with_capacity(owners.len()), Vec::new());
+        for owner in owners {
+            if let Some(index) = numbers.get(owner) {
+                all.push(*index);
+                continue;
+            }
+            let index = free.next().ok_or_else(|| self.full())?;
+            numbers.insert(owner.clone(), index);
+            let slot = Slot { index, owner: owner.clone() }.to_document()?;
+            writes.push((self.by_owner(owner)?, self.by_index(index)?, slot));
+            all.push(index);
+        }
+        for some in writes.chunks(MAX_WRITES / 2) {
+            let transaction = some.iter().fold(Transaction::new(), |transaction, write| {
+                let (by_owner, by_index, slot) = write.clone();
+                transaction.put(by_owner, slot.clone(), Condition::Absent).put(
+                    by_index,
+                    slot,
+                    Condition::Absent,
+                )
+            });
+            self.store.commit(ctx, &fenced(transaction, fence)).await?;
+        }
+        Ok(all)
     }
 
     /// Gives the owner's number back. Idempotent. A fence holds also where

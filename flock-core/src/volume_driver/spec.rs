@@ -24,6 +24,9 @@ pub struct VolumeCapabilities {
     pub resize_attached: bool,
     /// Snapshots can be made, listed and deleted.
     pub snapshots: bool,
+    /// A volume that was never attached to a node, and so holds nothing, has
+    /// snapshots too; without it, that is [`ErrorKind::Conflict`].
+    pub snapshot_empty: bool,
     /// [`VolumeSpec::source`] is honoured.
     pub restore: bool,
     /// The smallest size in bytes.
@@ -48,6 +51,7 @@ impl Default for VolumeCapabilities {
             shrink: false,
             resize_attached: false,
             snapshots: false,
+            snapshot_empty: false,
             restore: false,
             min_size: 1,
             max_size: None,

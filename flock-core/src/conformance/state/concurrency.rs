@@ -1,5 +1,6 @@
 //! Many at once, and calls that are cut off.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(super) fn cases(cases: Cases) -> Cases {
         .case("transfers_between_records_keep_the_sum", transfers)
         .case("an_update_can_make_and_delete_a_record", update_from_and_to_nothing)
         .case("indexes_are_given_once", indexes)
+        .case("many_indexes_are_given_at_once", many_indexes)
         .case("a_pool_of_indexes_can_be_exhausted_and_refilled", index_pool)
         .case("a_cancelled_call_fails_and_the_store_goes_on", cancelled)
         .case("a_call_after_its_deadline_fails", deadline)
@@ -177,6 +179,28 @@ async fn indexes(s: Arc<Subject>) -> Outcome {
     given.sort_unstable();
     let wanted: Vec<u32> = (0..OWNERS).flat_map(|n| [n, n]).collect();
     expect_eq(given, wanted, "indexes")
+}
+
+async fn many_indexes(s: Arc<Subject>) -> Outcome {
+    let hosts = key("indexes/hosts")?;
+    let owners = |of: &str| (0..90).map(|n| format!("{of}/{n}")).collect::<Vec<_>>();
+    let avoid: HashSet<u32> = [0, 7].into();
+    let (a, b, pool) = (owners("a"), owners("b"), s.store.index_pool(&hosts, 182));
+    let (of_a, of_b) = tokio::join!(
+        pool.allocate_all(&s.ctx, &a, &avoid, None),
+        pool.allocate_all(&s.ctx, &b, &avoid, None),
+    );
+    let (of_a, of_b) = (of_a?, of_b?);
+    let mut given: Vec<u32> = of_a.iter().chain(&of_b).copied().collect();
+    given.sort_unstable();
+    let wanted: Vec<u32> = (1..182).filter(|index| *index != 7).collect();
+    expect_eq(given, wanted, "indexes")?;
+    let again = pool.allocate_all(&s.ctx, &a, &of_a.iter().copied().collect(), None).await?;
+    expect_eq(again, of_a, "the indexes of those who have them already")?;
+    let more = ["c".to_owned(), "d".to_owned(), "e".to_owned()];
+    let refused = pool.allocate_all(&s.ctx, &more, &HashSet::new(), None).await;
+    expect_err(refused, QuotaExceeded, "three of two")?;
+    expect_eq(pool.taken(&s.ctx).await?.len(), 180, "indexes after the refusal")
 }
 
 async fn index_pool(s: Arc<Subject>) -> Outcome {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::subject::unless;
-use super::super::{Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
+use super::super::{Failure, Fixture, Outcome, SuiteOn, ensure, expect_eq, expect_err};
 use super::{Reasons, Subject};
 use crate::volume_driver::{Snapshot, SnapshotSpec, Volume};
 use crate::{Context, ErrorKind, ListFilter, Result, SnapshotId};
@@ -12,7 +12,11 @@ type S = Arc<Subject>;
 
 pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons) -> SuiteOn<F> {
     let can = &why.options.capabilities;
-    let able = unless(can.snapshots, "volumes have no snapshots");
+    let able = unless(can.snapshots, "volumes have no snapshots").or(if can.snapshot_empty {
+        None
+    } else {
+        why.nodes(1)
+    });
     let restores = able.or(unless(can.restore, "volumes are not made from snapshots"));
     let mut on = on
         .case_unless(able, "snapshot_shows", snapshot_shows)
@@ -25,6 +29,9 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
         .case_unless(able, "snapshot_deleted_twice_is_not_found", snapshot_deleted_twice)
         .case_unless(restores, "volume_from_a_snapshot_is_ready", volume_from_a_snapshot)
         .case_unless(restores, "volume_from_a_gone_snapshot_is_not_found", volume_from_gone);
+    if can.snapshots && !can.snapshot_empty {
+        on = on.case("snapshot_of_an_empty_volume_is_a_conflict", snapshot_of_an_empty_volume);
+    }
     if !can.snapshots {
         on = on.case("snapshots_are_unsupported", snapshots_are_unsupported);
     }
@@ -35,6 +42,16 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(on: SuiteOn<F>, why: &Reasons
 }
 
 impl Subject {
+    /// A volume that can have snapshots.
+    async fn used(&self, name: &str) -> Result<Volume, Failure> {
+        let volume = self.create(name).await?;
+        if !self.driver.capabilities().snapshot_empty {
+            self.attach(&volume, self.node()?).await?;
+            self.detach(&volume, self.node()?).await?;
+        }
+        Ok(volume)
+    }
+
     pub(super) async fn snapshot(&self, volume: &Volume, name: &str) -> Result<Snapshot> {
         let spec = SnapshotSpec::new(self.owner(), name);
         self.driver.snapshot(&Context::new(), &volume.id, &spec).await
@@ -47,7 +64,7 @@ impl Subject {
 }
 
 async fn snapshot_shows(s: S) -> Outcome {
-    let (volume, spec) = (s.create("data").await?, SnapshotSpec::new(s.owner(), "monday"));
+    let (volume, spec) = (s.used("data").await?, SnapshotSpec::new(s.owner(), "monday"));
     let snapshot = s.driver.snapshot(&Context::new(), &volume.id, &spec).await?;
     expect_eq(snapshot.name.as_str(), "monday", "its name")?;
     expect_eq(&snapshot.owner, &spec.owner, "its owner")?;
@@ -57,7 +74,7 @@ async fn snapshot_shows(s: S) -> Outcome {
 }
 
 async fn snapshot_twice(s: S) -> Outcome {
-    let (volume, spec) = (s.create("data").await?, SnapshotSpec::new(s.owner(), "monday"));
+    let (volume, spec) = (s.used("data").await?, SnapshotSpec::new(s.owner(), "monday"));
     let first = s.driver.snapshot(&Context::new(), &volume.id, &spec).await?;
     let second = s.driver.snapshot(&Context::new(), &volume.id, &spec).await?;
     expect_eq(&second, &first, "the second answer")?;
@@ -65,7 +82,7 @@ async fn snapshot_twice(s: S) -> Outcome {
 }
 
 async fn snapshot_name_taken(s: S) -> Outcome {
-    let (volume, other) = (s.create("data").await?, s.create("other").await?);
+    let (volume, other) = (s.used("data").await?, s.used("other").await?);
     let first = s.snapshot(&volume, "monday").await?;
     let refused = s.snapshot(&volume, "monday").await;
     expect_err(refused, ErrorKind::AlreadyExists, "a snapshot of a name that is taken")?;
@@ -76,7 +93,7 @@ async fn snapshot_name_taken(s: S) -> Outcome {
 }
 
 async fn snapshot_without_a_name(s: S) -> Outcome {
-    let volume = s.create("data").await?;
+    let volume = s.used("data").await?;
     expect_err(s.snapshot(&volume, "").await, ErrorKind::InvalidConfig, "no name")?;
     ensure(s.snapshots(None).await?.is_empty(), "a snapshot was made")
 }
@@ -90,7 +107,7 @@ async fn snapshot_of_unknown(s: S) -> Outcome {
 }
 
 async fn snapshots_oldest_first(s: S) -> Outcome {
-    let volume = s.create("data").await?;
+    let volume = s.used("data").await?;
     for name in ["z", "m", "a"] {
         s.snapshot(&volume, name).await?;
     }
@@ -103,14 +120,14 @@ async fn snapshots_oldest_first(s: S) -> Outcome {
 }
 
 async fn snapshots_are_its_own(s: S) -> Outcome {
-    let (a, b) = (s.create("a").await?, s.create("b").await?);
+    let (a, b) = (s.used("a").await?, s.used("b").await?);
     let (of_a, of_b) = (s.snapshot(&a, "one").await?, s.snapshot(&b, "two").await?);
     expect_eq(s.snapshots(Some(&a)).await?, vec![of_a], "the first volume's")?;
     expect_eq(s.snapshots(Some(&b)).await?, vec![of_b], "the second volume's")
 }
 
 async fn snapshot_deleted_twice(s: S) -> Outcome {
-    let (ctx, volume) = (Context::new(), s.create("data").await?);
+    let (ctx, volume) = (Context::new(), s.used("data").await?);
     let snapshot = s.snapshot(&volume, "monday").await?;
     s.driver.delete_snapshot(&ctx, &snapshot.id).await?;
     ensure(s.snapshots(Some(&volume)).await?.is_empty(), "a deleted snapshot is listed")?;
@@ -119,7 +136,7 @@ async fn snapshot_deleted_twice(s: S) -> Outcome {
 }
 
 async fn volume_from_a_snapshot(s: S) -> Outcome {
-    let volume = s.create("data").await?;
+    let volume = s.used("data").await?;
     let mut spec = s.spec("copy")?;
     spec.source = Some(s.snapshot(&volume, "monday").await?.id);
     let copy = s.driver.create(&Context::new(), &spec).await?;
@@ -128,13 +145,20 @@ async fn volume_from_a_snapshot(s: S) -> Outcome {
 }
 
 async fn volume_from_gone(s: S) -> Outcome {
-    let (ctx, volume) = (Context::new(), s.create("data").await?);
+    let (ctx, volume) = (Context::new(), s.used("data").await?);
     let mut spec = s.spec("copy")?;
     let snapshot = s.snapshot(&volume, "monday").await?;
     s.driver.delete_snapshot(&ctx, &snapshot.id).await?;
     spec.source = Some(snapshot.id);
     let refused = s.driver.create(&ctx, &spec).await;
     expect_err(refused, ErrorKind::NotFound, "a volume from a snapshot that is gone")?;
+    s.expect_only(&volume).await
+}
+
+async fn snapshot_of_an_empty_volume(s: S) -> Outcome {
+    let volume = s.create("data").await?;
+    expect_err(s.snapshot(&volume, "monday").await, ErrorKind::Conflict, "a snapshot of nothing")?;
+    ensure(s.snapshots(Some(&volume)).await?.is_empty(), "a snapshot was made")?;
     s.expect_only(&volume).await
 }
 

@@ -88,6 +88,7 @@ fn no_kernel(found: &Found) -> Error {
         }
     };
     Error::new(ErrorKind::InvalidConfig, message)
+        .with("boot", "kernel")
         .hint(
             "add a kernel package to the base: linux-image-amd64 or linux-image-cloud-amd64 \
              (Debian), linux-image-virtual (Ubuntu), kernel (Fedora), linux-virt (Alpine)",

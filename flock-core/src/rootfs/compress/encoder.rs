@@ -154,9 +154,8 @@ impl<W: Write> fmt::Debug for Encoder<W> {
 impl Work {
     fn start(format: Format, settings: &CompressionSettings) -> io::Result<Self> {
         let block_size = block::size(format);
-        // Two blocks on their way, each with its output, and the compressor.
-        let each = (4 * block_size + block::compressor_memory(format)) as u64;
-        let affordable = usize::try_from(settings.memory / each).unwrap_or(usize::MAX);
+        let affordable = settings.memory / settings.thread_memory().max(1);
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
         let threads = settings.threads.get().min(affordable).max(1);
         Ok(Self {
             pool: Pool::start(format, threads)?,

@@ -192,6 +192,17 @@ impl CompressionSettings {
         Self { format, threads, memory: 96 << 20 }
     }
 
+    /// How many bytes of memory one thread takes, with the blocks on their way
+    /// to and from it; 0 where nothing is compressed.
+    #[must_use]
+    pub fn thread_memory(&self) -> u64 {
+        match self.format {
+            Format::None => 0,
+            // Two blocks, each with its output, and the compressor.
+            format => (4 * block::size(format) + block::compressor_memory(format)) as u64,
+        }
+    }
+
     /// The same settings with this number of threads.
     #[must_use]
     pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {

@@ -32,7 +32,9 @@ impl Geometry {
                 "a disk of {} bytes has no room for a file system",
                 options.size.unwrap_or_default()
             );
-            return Err(Error::new(ErrorKind::InvalidConfig, message).hint("make it larger"));
+            return Err(Error::new(ErrorKind::InvalidConfig, message)
+                .with("size_bytes", options.size.unwrap_or_default().to_string())
+                .hint("make it larger"));
         }
         Ok(geometry)
     }

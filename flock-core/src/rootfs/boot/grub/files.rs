@@ -43,7 +43,7 @@ impl GrubFiles {
             return Self::of_directory(host);
         }
         let message = format!("the appliance has no boot loader: {DIRECTORY} is not in it");
-        let mut error = Error::new(ErrorKind::InvalidConfig, message).hint(
+        let mut error = Error::new(ErrorKind::InvalidConfig, message).with("boot", "grub").hint(
             "add the package grub-pc-bin (Debian, Ubuntu) or grub2-pc-modules (Fedora) to the base",
         );
         if let Some(host) = host {

@@ -1,0 +1,48 @@
+//! The backends that commands work with, as the profile describes them.
+
+use flock_cloudstack::{Client, CloudStackConfig};
+use flock_core::profile::{self, FILE_NAME, Profiles};
+use flock_core::{Context, Error, ErrorKind, Result};
+
+use crate::commands::Session;
+
+/// A client of the CloudStack that the profile in use describes.
+///
+/// # Errors
+/// Those of [`config`] and of [`Client::new`].
+pub(crate) fn client(session: &Session, ctx: &Context) -> Result<Client> {
+    Client::new(config(session, ctx)?)
+}
+
+/// How to reach the CloudStack that the profile in use describes. Warns of a
+/// file with a secret that others may read. Blocks where the secret key has to
+/// be fetched.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] if there is no profile, or it lacks something;
+/// [`ErrorKind::NotFound`] for a profile that is not there; those of
+/// [`CloudStackConfig::from_profile`].
+pub(crate) fn config(session: &Session, ctx: &Context) -> Result<CloudStackConfig> {
+    let settings = &session.settings;
+    let (path, profiles): (_, Profiles) =
+        settings.profiles(&session.places)?.ok_or_else(no_profiles)?;
+    if let Some(warning) = profile::exposure(&path.value, &profiles)? {
+        session.printer.warning(&warning);
+    }
+    let profile = profiles.select(settings.profile.value.as_deref())?;
+    let mut config = CloudStackConfig::from_profile(ctx, profile)?;
+    if config.ca_file.is_none() {
+        config.ca_file.clone_from(&settings.ca_file.value);
+    }
+    Ok(config)
+}
+
+fn no_profiles() -> Error {
+    let message = format!("there is no {FILE_NAME} that says how to reach CloudStack");
+    Error::new(ErrorKind::InvalidConfig, message)
+        .hint(format!(
+            "write one with url, apikey and secretkey as ./{FILE_NAME} or \
+             ~/.config/flock/{FILE_NAME}, or name it with --config"
+        ))
+        .hint("`flock config show` tells which file is read")
+}

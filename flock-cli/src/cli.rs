@@ -1,5 +1,7 @@
 //! The command line.
 
+mod node;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+pub(crate) use self::node::{Deploy, DeployHow, Node, NodeNames};
 use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};
@@ -115,6 +118,8 @@ impl Command {
             Self::Config(Config::Show(options)) | Self::Doctor(options) => Some(options),
             Self::CloudStack(CloudStack::Call(call)) => Some(&call.profile),
             Self::Job(Job::Show { job } | Job::Wait { job, .. }) => Some(&job.profile),
+            Self::Deploy(deploy) => Some(&deploy.profile),
+            Self::Node(node) => Some(node.profile()),
             _ => None,
         }
     }
@@ -134,6 +139,11 @@ pub(crate) enum Command {
     /// Look at disk images, and convert them.
     #[command(subcommand)]
     Image(Image),
+    /// Make nodes from an application's template.
+    Deploy(Box<Deploy>),
+    /// List nodes, start and stop them, destroy them.
+    #[command(subcommand)]
+    Node(Node),
     /// Ask CloudStack for anything that its API can do.
     #[command(subcommand, name = "cloudstack")]
     CloudStack(CloudStack),

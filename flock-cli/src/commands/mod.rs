@@ -6,10 +6,12 @@ mod cache;
 mod cloudstack;
 mod completions;
 mod config;
+mod deploy;
 mod doctor;
 mod image;
 mod job;
 mod man;
+mod node;
 
 use std::io;
 use std::path::Path;
@@ -43,6 +45,8 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::Build(command) => in_session(cli, |session| build::run(session, command)),
         Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
         Command::Image(command) => in_session(cli, |session| image::run(session, command)),
+        Command::Deploy(command) => in_session(cli, |session| deploy::run(session, command)),
+        Command::Node(command) => in_session(cli, |session| node::run(session, command)),
         Command::CloudStack(command) => {
             in_session(cli, |session| cloudstack::run(session, command))
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod node;
 mod simulator;
 mod template;
 
@@ -15,9 +16,9 @@ use flock_core::rootfs::compress::Format;
 use flock_core::settings::{ColorChoice, OTHER_VARIABLES, SETTINGS, parse_age};
 use flock_core::{Error, ErrorKind};
 
+pub(crate) use self::node::{Deploy, DeployHow, Node, NodeNames};
 pub(crate) use self::simulator::{Cloudstack, Simulator};
 pub(crate) use self::template::{Delete, Method, Register, Template, TemplateName};
-
 use crate::commands::Parameter;
 use crate::exit::Exit;
 use crate::output::{Printer, Stop};
@@ -122,6 +123,8 @@ impl Command {
             Self::CloudStack(CloudStack::Call(call)) => Some(&call.profile),
             Self::Template(template) => Some(template.profile()),
             Self::Job(Job::Show { job } | Job::Wait { job, .. }) => Some(&job.profile),
+            Self::Deploy(deploy) => Some(&deploy.profile),
+            Self::Node(node) => Some(node.profile()),
             _ => None,
         }
     }
@@ -144,6 +147,11 @@ pub(crate) enum Command {
     /// Register appliances as CloudStack's templates, list and delete them.
     #[command(subcommand)]
     Template(Template),
+    /// Make nodes from an application's template.
+    Deploy(Box<Deploy>),
+    /// List nodes, start and stop them, destroy them.
+    #[command(subcommand)]
+    Node(Node),
     /// Ask CloudStack for anything that its API can do.
     #[command(subcommand, name = "cloudstack")]
     CloudStack(CloudStack),

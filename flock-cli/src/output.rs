@@ -175,6 +175,20 @@ pub(crate) fn columns(rows: &[(&str, String)], indent: &str) -> String {
     rows.iter().map(|(name, value)| format!("{indent}{name:width$}  {value}\n")).collect()
 }
 
+/// Rows in columns as wide as their widest value, in characters.
+pub(crate) fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let width = |at: usize| {
+        rows.iter().filter_map(|row| row.get(at)).map(|value| value.chars().count()).max()
+    };
+    let widths: Vec<_> = (0..).map_while(width).collect();
+    let line = |row: &Vec<String>| {
+        let padded = row.iter().zip(&widths).map(|(value, width)| format!("{value:width$}"));
+        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
 /// A number of bytes for a person, in powers of 1024.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
@@ -195,6 +209,14 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_aligned() {
+        let row = |row: &[&str]| row.iter().map(ToString::to_string).collect();
+        let rows = [row(&["a", "bü", "c"]), row(&["aaa", "", "cc"]), row(&["a"])];
+        assert_eq!(table(rows), "a    bü  c\naaa      cc\na\n");
+        assert_eq!(table([]), "");
+    }
 
     #[test]
     fn sizes_are_readable() {

@@ -5,18 +5,22 @@
 //! with `flock` in `PATH`. A block ` ```text tour ` after one has to appear in
 //! its output, `…` standing for anything. ` ```sh tour needs=root,network `
 //! names what a block cannot do without; where that is missing the tour is
-//! ignored, with the reason.
+//! ignored, with the reason. A block ` ```sh tour terminal ` is run beside those
+//! that follow, as in a terminal of its own, once it has said what it should,
+//! and is interrupted at the end, which must be a success for it.
 
 mod harness;
 
 use std::fs;
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use flock_core::conformance::{self, Failure, Service, Suite, ensure, service};
 use harness::{Doing as _, Outcome, Place};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 fn main() -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
@@ -85,6 +89,8 @@ fn mirror() -> Option<String> {
 struct Block {
     line: usize,
     needs: Vec<String>,
+    /// Whether it goes on while the next ones run.
+    terminal: bool,
     script: String,
     says: Vec<String>,
 }
@@ -103,9 +109,11 @@ fn blocks(text: &str) -> Vec<Block> {
             ((Some("sh"), Some("tour")), _) => blocks.push(Block {
                 line: number + 1,
                 needs: words
+                    .clone()
                     .filter_map(|word| word.strip_prefix("needs="))
                     .flat_map(|needs| needs.split(',').map(str::to_owned))
                     .collect(),
+                terminal: words.any(|word| word == "terminal"),
                 script: inside.join("\n"),
                 says: Vec::new(),
             }),
@@ -121,38 +129,105 @@ async fn tour(blocks: Vec<Block>) -> Outcome {
     let place = Place::new()?;
     let directory = place.path("tour");
     fs::create_dir(&directory).doing("make a directory")?;
+    let mut terminals = Vec::new();
     for block in blocks {
-        walk(&place, &directory, &block)?;
+        let mut run = Run::start(&place, &directory, block)?;
+        if run.block.terminal {
+            run.wait_until_ready()?;
+            terminals.push(run);
+        } else {
+            run.end()?;
+        }
     }
-    Ok(())
+    terminals.into_iter().rev().try_for_each(Run::interrupt)
 }
 
-fn walk(place: &Place, directory: &Path, block: &Block) -> Outcome {
-    let log = place.path("log");
-    let file = fs::File::create(&log).doing("make the log")?;
-    let flock = Path::new(env!("CARGO_BIN_EXE_flock")).parent().unwrap_or(Path::new("."));
-    let mut path = flock.as_os_str().to_owned();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
-    let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", &block.script]).current_dir(directory);
-    command.env("PATH", path).env("XDG_CACHE_HOME", place.path("cache"));
-    command.env("XDG_CONFIG_HOME", place.path("config")).stdin(Stdio::null());
-    command.stdout(file.try_clone().doing("share the log")?).stderr(file);
-    let status = command.status().doing("run bash")?;
-    let output = String::from_utf8_lossy(&fs::read(&log).doing("read the log")?).into_owned();
-    let fail = |what: String| {
-        Err(Failure::new(format!(
-            "README.md:{}: {what}\n{}\n--- it said:\n{output}",
-            block.line, block.script
-        )))
-    };
-    if !status.success() {
-        return fail(status.to_string());
+/// A block of the tour under way.
+struct Run {
+    block: Block,
+    log: PathBuf,
+    bash: Child,
+}
+
+impl Run {
+    fn start(place: &Place, directory: &Path, block: Block) -> Outcome<Self> {
+        let log = place.path(&format!("log-{}", block.line));
+        let file = fs::File::create(&log).doing("make the log")?;
+        let flock = Path::new(env!("CARGO_BIN_EXE_flock")).parent().unwrap_or(Path::new("."));
+        let mut path = flock.as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", &block.script]).current_dir(directory);
+        command.env("PATH", path).env("XDG_CACHE_HOME", place.path("cache"));
+        command.env("XDG_CONFIG_HOME", place.path("config"));
+        command.env("XDG_STATE_HOME", place.path("state")).stdin(Stdio::null());
+        command.stdout(file.try_clone().doing("share the log")?).stderr(file).process_group(0);
+        let bash = command.spawn().doing("run bash")?;
+        Ok(Self { block, log, bash })
     }
-    match block.says.iter().find(|expected| !says(&output, expected)) {
-        Some(expected) => fail(format!("it does not say\n{expected}\n--- the commands:")),
-        None => Ok(()),
+
+    fn output(&self) -> Outcome<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log).doing("read the log")?).into_owned())
+    }
+
+    fn fail(&self, what: &str) -> Outcome {
+        let Block { line, script, .. } = &self.block;
+        let output = self.output()?;
+        Err(Failure::new(format!("README.md:{line}: {what}\n{script}\n--- it said:\n{output}")))
+    }
+
+    /// What it should have said and has not.
+    fn missing(&self) -> Outcome<Option<&String>> {
+        let output = self.output()?;
+        Ok(self.block.says.iter().find(|expected| !says(&output, expected)))
+    }
+
+    /// Waits until it has ended, and looks at what it said.
+    fn end(&mut self) -> Outcome {
+        let status = self.bash.wait().doing("wait for bash")?;
+        if !status.success() {
+            return self.fail(&status.to_string());
+        }
+        match self.missing()? {
+            Some(expected) => self.fail(&format!("it does not say\n{expected}\n--- the commands:")),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until it has said what it should.
+    fn wait_until_ready(&mut self) -> Outcome {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while self.missing()?.is_some() {
+            if self.bash.try_wait().doing("look at bash")?.is_some() {
+                return self.fail("it has ended");
+            }
+            if Instant::now() > patience {
+                return self.fail("it does not say in time what it should");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Ctrl-C, after which it has to end well.
+    fn interrupt(mut self) -> Outcome {
+        let group = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw);
+        group.map_or(Ok(()), |group| {
+            kill_process_group(group, Signal::INT).doing("interrupt a terminal")
+        })?;
+        self.end()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to do.
+        let group = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw);
+        if let (Some(group), Ok(None)) = (group, self.bash.try_wait()) {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.bash.wait();
+        }
     }
 }
 
@@ -172,11 +247,11 @@ fn blocks_and_wildcards() -> Outcome {
     ensure(says("built web in 3 s\nnext: x\n", "built web in … s\nnext:"), "should fit")?;
     ensure(!says("built web in 3 s\n", "built app in … s"), "should not fit")?;
     ensure(!says("b a", "a…b"), "order counts")?;
-    let text =
-        "```sh tour needs=root,git\na\nb\n```\nwords\n```text tour\nc\n```\n```sh\nno\n```\n";
+    let text = "```sh tour terminal needs=root,git\na\nb\n```\nwords\n```text tour\nc\n```\n```sh\nno\n```\n";
     let block = Block {
         line: 1,
         needs: vec!["root".into(), "git".into()],
+        terminal: true,
         script: "a\nb".into(),
         says: vec!["c".into()],
     };

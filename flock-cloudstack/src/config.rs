@@ -8,6 +8,7 @@ use flock_core::profile::Profile;
 use flock_core::secret::Secret;
 use flock_core::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::error::BACKEND;
@@ -81,6 +82,17 @@ impl CloudStackConfig {
             max_concurrency: NonZeroUsize::MIN.saturating_add(15),
             max_requests_per_second: None,
         }
+    }
+
+    /// A name for the account at its cloud, by which what is kept of it can be
+    /// told from what is kept of others: the address's host and port, and the
+    /// beginning of the API key's SHA-256. Another key is another account.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let (host, port) = (self.url.host_str(), self.url.port_or_known_default());
+        let key: [u8; 32] = Sha256::digest(&self.api_key).into();
+        let key: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{}:{key}", host.unwrap_or_default(), port.unwrap_or_default())
     }
 
     /// What a profile of flockr's `flockr.yaml` says. Fetches the secret key,
@@ -230,5 +242,13 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
             assert!(error.to_string().contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn accounts_have_places_of_their_own() {
+        let config = from(FLOCKR).unwrap();
+        assert_eq!(config.place(), "cloud.example.org:443:8254c329a92850f6");
+        let other = CloudStackConfig { api_key: "other".to_owned(), ..config.clone() };
+        assert_ne!(other.place(), config.place());
     }
 }

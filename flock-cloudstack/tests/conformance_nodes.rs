@@ -1,5 +1,6 @@
 //! The provisioners' suite, on a simulated CloudStack: with a state store,
-//! without one, and for an account that may not expunge.
+//! without one, for an account that may not expunge, and on a cloud where
+//! something goes wrong all the time.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod cloud;
@@ -8,11 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_cloudstack::simulator::{AccountOptions, Fault, Simulator, SimulatorOptions};
+use flock_cloudstack::simulator::{AccountOptions, Fault, FaultPlan, Simulator, SimulatorOptions};
 use flock_cloudstack::{Client, CloudStackConfig, CloudStackProvisioner, CloudStackVolumeDriver};
 use flock_core::conformance::provisioner::{Subject, SuiteOptions, suite};
 use flock_core::conformance::{FaultInjector, main as run};
-use flock_core::provisioner::{Provisioner as _, ProvisionerCapabilities};
+use flock_core::layers::{Retry, RetryPolicy};
+use flock_core::provisioner::{Provisioner, ProvisionerCapabilities};
 use flock_core::secret::Secret;
 use flock_core::state::MemoryStore;
 use flock_core::{Operation, Result};
@@ -51,14 +53,19 @@ impl FaultInjector for Faults {
 }
 
 /// A fresh cloud, and a provisioner in each of two namespaces.
-async fn subject(
+async fn subject<P: Provisioner + 'static>(
     options: SimulatorOptions,
-    with: impl Fn(CloudStackProvisioner) -> CloudStackProvisioner,
+    plan: Option<FaultPlan>,
+    with: impl Fn(CloudStackProvisioner) -> P,
 ) -> Result<Subject> {
     let Cloud { simulator, image, .. } = Cloud::start(options).await;
+    if let Some(plan) = plan {
+        simulator.faults().set_plan(plan);
+    }
     let ours = with(provisioner(client(&simulator, "default")));
     let theirs = with(provisioner(client(&simulator, "theirs")));
     let volumes = CloudStackVolumeDriver::new(client(&simulator, "default"));
+    let volumes = Retry::new(volumes, stubborn());
     let simulator = Arc::new(simulator);
     let kept = Arc::clone(&simulator);
     Ok(Subject::new(Arc::new(ours), "default", image.clone(), UNKNOWN, UNKNOWN)
@@ -78,15 +85,36 @@ fn capabilities() -> ProvisionerCapabilities {
     CloudStackProvisioner::new(Client::new(config).expect("a client")).capabilities()
 }
 
+/// One request in ten goes wrong, in a way that can be got over by trying
+/// again.
+fn shaky() -> FaultPlan {
+    let faults = FaultPlan::default_faults().into_iter();
+    let faults = faults.filter(|fault| !matches!(fault, Fault::FailJob { .. }));
+    FaultPlan::random(1, 0.1).with_faults(faults.filter(|fault| *fault != Fault::FailJobHalfWay))
+}
+
+fn stubborn() -> RetryPolicy {
+    let mut policy = RetryPolicy::default();
+    policy.first_delay = Duration::from_millis(1);
+    policy.max_delay = Duration::from_millis(100);
+    policy.max_attempts = 50;
+    policy
+}
+
 fn main() -> ExitCode {
-    let options = SuiteOptions::new(capabilities()).with_foreign().with_faults().with_volumes();
+    let options = SuiteOptions::new(capabilities()).with_foreign().with_volumes();
+    let faulty = options.clone().with_faults();
     let slow = || quick().with_job_time(Duration::from_millis(150));
     let user = || quick().with_account(AccountOptions::new("user"));
     let stored = |nodes: CloudStackProvisioner| nodes.with_state(Arc::new(MemoryStore::new()));
+    let retried = |nodes: CloudStackProvisioner| Retry::new(nodes, stubborn());
     run([
-        suite("cloudstack", &options, || subject(quick(), |nodes| nodes)),
-        suite("cloudstack+state", &options, move || subject(quick(), stored)),
-        suite("cloudstack+slow", &options, move || subject(slow(), |nodes| nodes)),
-        suite("cloudstack+user", &options, move || subject(user(), |nodes| nodes)),
+        suite("cloudstack", &faulty, || subject(quick(), None, |nodes| nodes)),
+        suite("cloudstack+state", &faulty, move || subject(quick(), None, stored)),
+        suite("cloudstack+slow", &faulty, move || subject(slow(), None, |nodes| nodes)),
+        suite("cloudstack+user", &faulty, move || subject(user(), None, |nodes| nodes)),
+        // What goes wrong by plan and what goes wrong at random do not mix.
+        suite("cloudstack-shaky+retry", &options, move || subject(quick(), Some(shaky()), retried))
+            .with_time_limit(Duration::from_secs(120)),
     ])
 }

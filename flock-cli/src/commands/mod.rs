@@ -6,10 +6,12 @@ mod cache;
 mod cloudstack;
 mod completions;
 mod config;
+mod deploy;
 mod doctor;
 mod image;
 mod job;
 mod man;
+mod node;
 mod simulator;
 mod template;
 
@@ -45,6 +47,8 @@ pub(crate) fn run(cli: &Cli) -> Exit {
         Command::Build(command) => in_session(cli, |session| build::run(session, command)),
         Command::Cache(command) => in_session(cli, |session| cache::run(session, command)),
         Command::Image(command) => in_session(cli, |session| image::run(session, command)),
+        Command::Deploy(command) => in_session(cli, |session| deploy::run(session, command)),
+        Command::Node(command) => in_session(cli, |session| node::run(session, command)),
         Command::CloudStack(command) => {
             in_session(cli, |session| cloudstack::run(session, command))
         }
@@ -111,4 +115,13 @@ fn log(verbose: u8, printer: Printer) -> Result<(), Error> {
         .with_ansi(printer.err.is_color())
         .init();
     Ok(())
+}
+
+/// Asserts that `docs/json.md` shows this document.
+#[cfg(test)]
+fn is_documented(body: impl serde::Serialize) {
+    let document = crate::output::Document::new(body);
+    let json = serde_json::to_string_pretty(&document).unwrap();
+    let docs = include_str!("../../../docs/json.md");
+    assert!(docs.contains(&format!("```json\n{json}\n```")), "docs/json.md lacks:\n{json}");
 }

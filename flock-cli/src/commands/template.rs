@@ -212,6 +212,7 @@ fn extract(session: &Session, name: &TemplateName, zone: Option<&str>) -> Result
 mod tests {
     use flock_core::{Owner, RequestId};
 
+    use super::super::is_documented;
     use super::*;
 
     pub(super) fn example() -> Image {
@@ -229,13 +230,6 @@ mod tests {
         ];
         image.details = details.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         image
-    }
-
-    pub(super) fn is_documented(body: impl Serialize) {
-        let document = crate::output::Document::new(body);
-        let json = serde_json::to_string_pretty(&document).unwrap();
-        let docs = include_str!("../../../docs/json.md");
-        assert!(docs.contains(&format!("```json\n{json}\n```")), "docs/json.md lacks:\n{json}");
     }
 
     /// The examples in the documentation are these documents.

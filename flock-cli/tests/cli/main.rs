@@ -10,6 +10,7 @@ mod disk;
 mod docs;
 mod help;
 mod image;
+mod node;
 mod simulator;
 mod template;
 

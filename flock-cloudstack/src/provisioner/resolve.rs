@@ -178,6 +178,12 @@ pub(super) async fn template(client: &Client, ctx: &Context, name: &str) -> Resu
             }
         }
     }
+    if templates.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no template '{name}'"))
+            .in_backend(BACKEND)
+            .with("image", name)
+            .hint(format!("the account sees none with '{app}' in its name")));
+    }
     find(unique(templates), name).map(|found| ImageId::new(found.id))
 }
 

@@ -212,7 +212,8 @@ fn done(image: &Image, took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{example, is_documented};
+    use super::super::super::is_documented;
+    use super::super::tests::example;
     use super::*;
 
     /// The example in the documentation is this document.

@@ -1,0 +1,148 @@
+//! What is to be deployed: from the command line, the application's
+//! config.yaml, or an earlier deploy.
+
+use std::fs;
+use std::path::Path;
+
+use flock_cloudstack::DeployOption;
+use flock_core::app::{App, DeployConfig};
+use flock_core::provisioner::{DeploySpec, Resources};
+use flock_core::{
+    Context, Error, ErrorKind, ImageId, ListFilter, Owner, Provisioner as _, RequestId, Result,
+};
+
+use super::Tools;
+use crate::cli::{Deploy, DeployHow};
+
+/// An application, as far as a deploy cares.
+pub(super) struct Deployed {
+    name: String,
+    config: DeployConfig,
+}
+
+/// The application of that name. One without a directory here is deployed by
+/// what the command line says.
+pub(super) fn app(name: &str) -> Result<Deployed> {
+    match App::open(Path::new(""), name) {
+        Ok(app) => Ok(Deployed { name: app.name, config: app.config.deploy }),
+        Err(error) if error.kind() == ErrorKind::NotFound && !name.contains('/') => {
+            Ok(Deployed { name: name.to_owned(), config: DeployConfig::default() })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What is to be deployed. Names with numbers are given for good.
+pub(super) async fn spec(
+    ctx: &Context,
+    tools: &Tools,
+    app: &Deployed,
+    command: &Deploy,
+) -> Result<DeploySpec> {
+    if command.resume {
+        return unfinished(ctx, tools, &app.name, command.request).await;
+    }
+    let image = image(ctx, tools, &app.name, command).await?;
+    let request = command.request.unwrap_or_else(RequestId::random);
+    let owner = Owner::new(&tools.namespace, &app.name, request);
+    let user_data = user_data(&command.how)?;
+    let names = if command.names.is_empty() {
+        let there = tools.nodes.list(ctx, &ListFilter::app(&app.name)).await?;
+        let there = there.iter().map(|node| node.name.as_str());
+        tools.deployments.reserve(ctx, &owner, command.nodes, there).await?
+    } else {
+        command.names.clone()
+    };
+    let mut spec = DeploySpec::new(owner, image, names);
+    spec.size = command.how.size.clone().or_else(|| app.config.instance_size.clone());
+    spec.networks.clone_from(&command.how.networks);
+    spec.user_data = user_data;
+    spec.resources = resources(&command.how);
+    Ok(options(spec, &app.config, &command.how))
+}
+
+async fn image(ctx: &Context, tools: &Tools, app: &str, command: &Deploy) -> Result<ImageId> {
+    let name = match (&command.template, &command.template_version) {
+        (Some(template), _) if is_id(template) => return Ok(ImageId::new(template)),
+        (Some(template), _) => template.clone(),
+        (None, version) => format!("{app}:{}", version.as_deref().unwrap_or_default()),
+    };
+    let found = tools.nodes.find_image(ctx, &name).await;
+    found.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => error.hint("`flock template list` shows the templates there are"),
+        _ => error,
+    })
+}
+
+/// Whether a text is a UUID, by which CloudStack names templates.
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+fn user_data(how: &DeployHow) -> Result<Option<String>> {
+    let Some(path) = &how.user_data else { return Ok(None) };
+    fs::read_to_string(path).map(Some).map_err(|source| Error::io("read", path, source))
+}
+
+fn resources(how: &DeployHow) -> Resources {
+    let mut resources = Resources::default();
+    resources.cpus = how.node_cpus;
+    resources.memory = how.node_memory;
+    resources.disk = how.root_disk_size;
+    resources
+}
+
+fn options(mut spec: DeploySpec, config: &DeployConfig, how: &DeployHow) -> DeploySpec {
+    let groups = match how.security_groups.as_slice() {
+        // Who names networks has no use for the groups of other zones.
+        [] if how.networks.is_empty() => &config.security_groups,
+        [] => &Vec::new(),
+        _ => &how.security_groups,
+    };
+    if let Some(zone) = how.zone.as_ref().or(config.zoneid.as_ref()) {
+        spec = spec.with_option(DeployOption::ZONE, zone.as_str());
+    }
+    if !groups.is_empty() {
+        spec = spec.with_option(DeployOption::SECURITY_GROUPS, groups.clone());
+    }
+    if !how.affinity_groups.is_empty() {
+        spec = spec.with_option(DeployOption::AFFINITY_GROUPS, how.affinity_groups.clone());
+    }
+    if let Some(keypair) = &how.keypair {
+        spec = spec.with_option(DeployOption::KEY_PAIR, keypair.as_str());
+    }
+    if how.no_start {
+        spec = spec.with_option(DeployOption::START, false);
+    }
+    if how.wait_for_address {
+        spec = spec.with_option(DeployOption::WAIT_FOR_ADDRESS, true);
+    }
+    spec
+}
+
+/// The deploy of the application that is not finished.
+async fn unfinished(
+    ctx: &Context,
+    tools: &Tools,
+    app: &str,
+    request: Option<RequestId>,
+) -> Result<DeploySpec> {
+    let mut begun = tools.deployments.unfinished(ctx, &tools.namespace, app).await?;
+    if let Some(request) = request {
+        begun.retain(|spec| spec.owner.request == request);
+    }
+    if begun.len() > 1 {
+        let requests = begun.iter().map(|spec| {
+            let (request, nodes) = (spec.owner.request, spec.names.join(", "));
+            format!("--request {request} ({nodes})")
+        });
+        let message = format!("several deploys of '{app}' are not finished");
+        let error = Error::new(ErrorKind::InvalidConfig, message);
+        return Err(requests.fold(error, Error::hint));
+    }
+    begun.pop().ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("no deploy of '{app}' is unfinished"))
+            .with("app", app)
+            .hint("it is known where it was begun, to the user who began it")
+    })
+}

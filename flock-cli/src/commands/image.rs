@@ -105,28 +105,20 @@ fn stated(format: ImageFormat) -> DiskFormat {
 
 /// The format that is asked for, or that the output's name says.
 fn format(command: &Convert) -> Result<DiskFormat, Error> {
-    let extension = command.output.extension().and_then(|extension| extension.to_str());
-    let named = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("vhd" | "vpc") => Some(ImageFormat::Vhd),
-        Some("qcow2") => Some(ImageFormat::Qcow2),
-        Some("raw" | "img") => Some(ImageFormat::Raw),
-        _ => None,
+    let named = DiskFormat::from_file_name(&command.output);
+    let Some(wanted) = command.format.map(stated).or(named) else {
+        let message = format!("'{}' does not say which format is wanted", command.output.display());
+        return Err(Error::new(ErrorKind::InvalidConfig, message)
+            .hint("`--format raw|vhd|qcow2` does; so do .raw, .img, .vhd and .qcow2"));
     };
-    match (command.format.or(named), command.subformat) {
-        (Some(ImageFormat::Raw), None) => Ok(DiskFormat::Raw),
-        (Some(ImageFormat::Qcow2), None) => Ok(DiskFormat::Qcow2),
-        (Some(ImageFormat::Vhd), Some(Subformat::Fixed)) => Ok(DiskFormat::VhdFixed),
-        (Some(ImageFormat::Vhd), Some(Subformat::Dynamic) | None) => Ok(DiskFormat::VhdDynamic),
-        (Some(ImageFormat::Raw | ImageFormat::Qcow2), Some(_)) => {
+    match (wanted, command.subformat) {
+        (_, None) => Ok(wanted),
+        (DiskFormat::VhdDynamic, Some(Subformat::Dynamic)) => Ok(DiskFormat::VhdDynamic),
+        (DiskFormat::VhdDynamic, Some(Subformat::Fixed)) => Ok(DiskFormat::VhdFixed),
+        _ => {
             let message = "`--subformat` says how a VHD is stored, and no VHD is to be written";
             Err(Error::new(ErrorKind::InvalidConfig, message)
                 .hint("leave it out, or ask for `--format vhd`"))
-        }
-        (None, _) => {
-            let message =
-                format!("'{}' does not say which format is wanted", command.output.display());
-            Err(Error::new(ErrorKind::InvalidConfig, message)
-                .hint("`--format raw|vhd|qcow2` does; so do .raw, .img, .vhd and .qcow2"))
         }
     }
 }

@@ -183,9 +183,10 @@ fn merge(ctx: &Context, request: &BuildRequest, sources: &Sources) -> Result<Tre
     let mut base = layers.by_ref().take(sources.base.len());
     let bottom = base.next().map_or_else(empty, Ok)?;
     if bottom.is_empty() && !sources.base.is_empty() {
-        let message = format!("the base {} is empty", bottom.name());
+        let message = format!("the base {} has no entries", bottom.name());
+        let unfinished = "it may be a download that never ended; fetch or make it again";
         return Err(Error::new(ErrorKind::InvalidData, message)
-            .hint("it may be a download that never ended; fetch or make it again"));
+            .hint(bottom.mistaken().unwrap_or(unfinished)));
     }
     let epoch = TreeOptions::default().with_source_date_epoch(request.source_date_epoch);
     let mut tree = Tree::with_options(bottom, &epoch, ctx)?;

@@ -190,7 +190,7 @@ impl Cache {
         let len = (&file).seek(SeekFrom::End(0)).map_err(|e| Error::io("seek in", &path, e))?;
         let target = self.target(key)?;
         self.begin_use()?;
-        Ok(Partial { file, path, len, target, gate: self.room("gate") })
+        Ok(Partial { file, path, len, target, gate: self.room("gate"), is_gone: false })
     }
 
     /// Forgets the complete file of this key, for example because it proved

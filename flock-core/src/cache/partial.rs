@@ -17,6 +17,18 @@ pub struct Partial {
     pub(super) len: u64,
     pub(super) target: PathBuf,
     pub(super) gate: PathBuf,
+    /// Whether it has its final name, or was removed.
+    pub(super) is_gone: bool,
+}
+
+impl Drop for Partial {
+    /// Of an attempt that got nothing, nothing stays.
+    fn drop(&mut self) {
+        if self.len == 0 && !self.is_gone {
+            // Where it cannot be removed, pruning does it some day.
+            let _ = remove(&note_path(&self.path)).and_then(|()| remove(&self.path));
+        }
+    }
 }
 
 impl Partial {
@@ -101,10 +113,11 @@ impl Partial {
     /// disk is full, and others of writing. The unfinished file then stays, but
     /// without its note: what a disk did not take it may have lost, so only an
     /// attempt that verifies the bytes should continue it.
-    pub fn commit(self) -> Result<PathBuf> {
+    pub fn commit(mut self) -> Result<PathBuf> {
         let published = publish(&self.file, &self.path, &self.target, &self.gate);
+        self.is_gone = published.is_ok();
         remove(&note_path(&self.path))?;
-        published.map(|()| self.target)
+        published.map(|()| std::mem::take(&mut self.target))
     }
 
     /// Like [`commit`](Partial::commit), but under another key: that of its
@@ -121,7 +134,8 @@ impl Partial {
     ///
     /// # Errors
     /// Those of removing a file.
-    pub fn discard(self) -> Result<()> {
+    pub fn discard(mut self) -> Result<()> {
+        self.is_gone = true;
         remove(&note_path(&self.path))?;
         remove(&self.path)
     }

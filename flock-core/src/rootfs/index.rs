@@ -1,6 +1,7 @@
 //! What a tar or a directory holds, known without reading the contents.
 
 mod indexed;
+mod mistaken;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -376,6 +377,15 @@ impl SourceIndex {
             .hint("start again once nobody writes to it any more")
     }
 
+    /// What a source without entries may be instead of an archive.
+    pub(crate) fn mistaken(&self) -> Option<&'static str> {
+        match &self.source {
+            Source::Tar { file, .. } => mistaken::hint(&**file),
+            Source::Memory(bytes) => mistaken::hint(&**bytes),
+            Source::Directory(_) => None,
+        }
+    }
+
     fn bad_entry(&self, member: &Member, what: &str) -> Error {
         let path = name::show(&member.path[..member.path.len().min(200)]);
         let message = format!("cannot use {}: its entry '{path}' {what}", self.name);
@@ -396,8 +406,8 @@ impl SourceIndex {
         let mut error = Error::new(kind, message)
             .with("file", self.name.clone())
             .with("offset", at.to_string());
-        if looks_like_web_page(source) {
-            error = error.hint("this is a web page, not an archive; check the URL");
+        if let Some(hint) = mistaken::hint(source) {
+            error = error.hint(hint);
         } else if matches!(fault.problem, Problem::Truncated | Problem::NoEndMark) {
             error = error.hint("it seems to be cut off; fetch or make it again");
         }
@@ -423,14 +433,4 @@ fn symlink_target(target: &[u8]) -> Result<Vec<u8>, BadName> {
         _ if target.len() > name::MAX_PATH => Err(BadName::TooLong),
         _ => Ok(target.to_vec()),
     }
-}
-
-fn looks_like_web_page<R: ReadAt + ?Sized>(source: &R) -> bool {
-    let mut start = [0u8; 512];
-    let length = source.read_at(&mut start, 0).unwrap_or(0);
-    let text = start[..length].trim_ascii_start().to_ascii_lowercase();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    text.starts_with(b"<!doctype html")
-        || text.starts_with(b"<html")
-        || (text.starts_with(b"<") && text.windows(5).any(|part| part == b"<html"))
 }

@@ -148,13 +148,13 @@ impl FileSystem {
         place: &str,
         checks: &mut Vec<Check>,
     ) -> Result<Option<Self>> {
-        let there = disk.size().saturating_sub(start).min(size).min(PROBED);
-        let mut raw = vec![0; usize::try_from(there).unwrap_or(0)];
+        let there = disk.size().saturating_sub(start).min(size);
+        let mut raw = vec![0; usize::try_from(there.min(PROBED)).unwrap_or(0)];
         disk.read_at(&mut raw, start).map_err(unread)?;
         if le16(&raw, EXT + 0x38) == 0xef53 && raw.len() >= EXT + 1024 {
             let superblock = &raw[EXT..EXT + 1024];
             let found = Self::ext(superblock);
-            checks.push(check_ext(superblock, &found, size, place));
+            checks.push(check_ext(superblock, &found, there, place));
             return Ok(Some(found));
         }
         let is_there =

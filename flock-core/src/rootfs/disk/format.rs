@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use super::qcow2::Qcow2;
 use super::vhd::{self, DynamicVhd, FixedVhd};
 use super::writer::check_ranges;
 use super::{DiskId, DiskWriter, RawDisk};
+use crate::{Error, ErrorKind};
 
 /// How a disk lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -28,6 +31,22 @@ pub enum DiskFormat {
 }
 
 impl DiskFormat {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Raw, Self::VhdFixed, Self::VhdDynamic, Self::Qcow2];
+
+    /// The format that a file of this name has by custom: `.raw` and `.img`,
+    /// `.vhd` and `.vpc` (dynamic), `.qcow2`; `None` for other names. Capital
+    /// letters are as good.
+    #[must_use]
+    pub fn from_file_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "raw" | "img" => Some(Self::Raw),
+            "vhd" | "vpc" => Some(Self::VhdDynamic),
+            "qcow2" => Some(Self::Qcow2),
+            _ => None,
+        }
+    }
+
     /// The name in messages and in JSON: `raw`, `vhd-fixed`, `vhd-dynamic`,
     /// `qcow2`.
     #[must_use]
@@ -56,6 +75,22 @@ impl DiskFormat {
 impl fmt::Display for DiskFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl FromStr for DiskFormat {
+    type Err = Error;
+
+    /// Reads what [`as_str`](Self::as_str) writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for anything else, with the names.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|format| format.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::new(ErrorKind::InvalidConfig, format!("there is no disk format '{text}'"))
+                .hint(format!("one of {names}"))
+        })
     }
 }
 

@@ -211,3 +211,16 @@ fn what_is_no_image_is_refused() {
     let empty = DiskImage::from_bytes("disk", Vec::new(), &ctx).unwrap();
     assert_eq!(empty.verify().unwrap_err().kind(), ErrorKind::InvalidData);
 }
+
+#[test]
+fn formats_have_names_and_files_of_their_own() {
+    for format in DiskFormat::ALL {
+        assert_eq!(format.as_str().parse::<DiskFormat>().unwrap(), format);
+    }
+    let error = "vmdk".parse::<DiskFormat>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    let named = |name: &str| DiskFormat::from_file_name(Path::new(name));
+    assert_eq!(named("a/disk.IMG"), Some(DiskFormat::Raw));
+    assert_eq!(named("disk.vhd"), Some(DiskFormat::VhdDynamic));
+    assert_eq!((named("disk"), named("disk.gz")), (None, None));
+}

@@ -16,17 +16,22 @@
 //! # Ok::<(), flock_core::Error>(())
 //! ```
 
-use std::collections::HashMap;
+mod layers;
+#[cfg(test)]
+mod tests;
+mod values;
+
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use etcetera::BaseStrategy as _;
 use serde::{Serialize, Serializer};
 
-use crate::app::parse_size;
-use crate::document::{self, Affects, Key, Reader};
+use self::layers::Layers;
+pub use self::values::parse_age;
+use self::values::{age, color, count, memory, path, progress, some_path};
 use crate::profile::{self, Profiles};
 use crate::{Error, ErrorKind, Result};
 
@@ -336,10 +341,12 @@ impl Settings {
     ) -> Result<Self> {
         let layers = Layers {
             flags: flags.into_iter().map(|(key, text)| (key, text.to_owned())).collect(),
-            variables: variables(variable),
+            variables: layers::variables(variable),
             files: vec![
-                file(&places.project.join(FILE_NAME), |path| ValueSource::Project { path })?,
-                file(&places.user.join(FILE_NAME), |path| ValueSource::User { path })?,
+                layers::file(&places.project.join(FILE_NAME), |path| ValueSource::Project {
+                    path,
+                })?,
+                layers::file(&places.user.join(FILE_NAME), |path| ValueSource::User { path })?,
             ],
         };
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -384,337 +391,5 @@ impl Settings {
             }
         }
         Ok(None)
-    }
-}
-
-/// Everything that was given, as texts.
-struct Layers<'a> {
-    flags: HashMap<&'a str, String>,
-    variables: HashMap<&'static str, (&'static str, String)>,
-    files: Vec<HashMap<&'static str, Written>>,
-}
-
-/// A value as it stands in a file.
-struct Written {
-    text: String,
-    source: ValueSource,
-    directory: PathBuf,
-}
-
-impl Layers<'_> {
-    /// The first value given for `key`, as `parse` understands it. `parse`
-    /// also gets the directory that relative paths are taken from.
-    fn pick<T>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str, &Path) -> Result<T, String>,
-        default: impl FnOnce() -> T,
-    ) -> Result<Sourced<T>> {
-        let here = Path::new("");
-        let flag = SETTINGS.iter().find(|setting| setting.key == key).map_or("", |s| s.flag);
-        let given = if let Some(text) = self.flags.get(key) {
-            Some((text, ValueSource::Flag { name: flag }, here, flag.to_owned()))
-        } else if let Some((name, text)) = self.variables.get(key) {
-            Some((text, ValueSource::Env { name }, here, (*name).to_owned()))
-        } else {
-            self.files.iter().find_map(|file| file.get(key)).map(|written| {
-                let place = format!("{}: {key}", written.source);
-                (&written.text, written.source.clone(), written.directory.as_path(), place)
-            })
-        };
-        let Some((text, source, directory, place)) = given else {
-            return Ok(Sourced { value: default(), source: ValueSource::Default });
-        };
-        match parse(text, directory) {
-            Ok(value) => Ok(Sourced { value, source }),
-            Err(why) => {
-                let message = format!("{place}: {why}");
-                Err(Error::new(ErrorKind::InvalidConfig, message).with("setting", key))
-            }
-        }
-    }
-}
-
-/// What the environment gives; an empty variable gives nothing.
-fn variables(
-    lookup: impl Fn(&str) -> Option<String>,
-) -> HashMap<&'static str, (&'static str, String)> {
-    let set = |name: &str| lookup(name).filter(|text| !text.is_empty());
-    let mut variables: HashMap<_, _> = SETTINGS
-        .iter()
-        .filter_map(|s| set(s.variable).map(|text| (s.key, (s.variable, text))))
-        .collect();
-    for (key, name, means) in
-        [("color", "NO_COLOR", "never"), ("progress", "FLOCK_NO_PROGRESS", "none")]
-    {
-        if set(name).is_some() {
-            variables.entry(key).or_insert((name, means.to_owned()));
-        }
-    }
-    variables
-}
-
-const KEYS: &[Key] = &[
-    Key::new("version"),
-    Key::new("cache_dir"),
-    Key::new("cache_max_age"),
-    Key::new("ca_file"),
-    Key::new("credentials_file"),
-    Key::new("threads"),
-    Key::new("memory"),
-    Key::new("config"),
-    Key::new("profile"),
-    Key::new("color"),
-    Key::new("progress"),
-];
-
-/// What a settings file gives; one that is not there gives nothing.
-fn file(path: &Path, source: fn(PathBuf) -> ValueSource) -> Result<HashMap<&'static str, Written>> {
-    let text = match document::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(error),
-    };
-    let name = path.display().to_string();
-    let mut reader = Reader::default();
-    let mut values = HashMap::new();
-    if let Some(root) = reader.parse(&text) {
-        let section = reader.section(&root, "", Affects::File, KEYS);
-        reader.parsed(&section, "version", |text| match text {
-            "1" => Ok(()),
-            other => Err(format!("'{other}' is not a version of this format; this flock knows 1")),
-        });
-        let directory = path.parent().unwrap_or(Path::new(""));
-        for setting in SETTINGS {
-            let check = |text: &str| check(setting.key, text, directory).map(|()| text.to_owned());
-            let Some(text) = reader.parsed(&section, setting.key, check) else { continue };
-            let (source, directory) = (source(path.to_owned()), directory.to_owned());
-            values.insert(setting.key, Written { text, source, directory });
-        }
-    }
-    let problems = reader.into_problems();
-    if problems.is_empty() { Ok(values) } else { Err(document::error(&name, &problems)) }
-}
-
-/// Whether a text is a value of the setting, so that a file's mistakes are
-/// told at once, and also where a nearer layer gives the value.
-fn check(key: &str, text: &str, directory: &Path) -> Result<(), String> {
-    match key {
-        "cache_dir" | "ca_file" | "credentials_file" | "config" => path(text, directory).map(drop),
-        "cache_max_age" => age(text, directory).map(drop),
-        "threads" => count(text, directory).map(drop),
-        "memory" => memory(text, directory).map(drop),
-        "color" => color(text, directory).map(drop),
-        "progress" => progress(text, directory).map(drop),
-        _ => Ok(()),
-    }
-}
-
-fn path(text: &str, directory: &Path) -> Result<PathBuf, String> {
-    if text.is_empty() {
-        return Err("an empty path".to_owned());
-    }
-    Ok(directory.join(text))
-}
-
-fn some_path(text: &str, directory: &Path) -> Result<Option<PathBuf>, String> {
-    path(text, directory).map(Some)
-}
-
-fn count(text: &str, _: &Path) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a number of threads"))
-}
-
-fn memory(text: &str, _: &Path) -> Result<Option<u64>, String> {
-    match parse_size(text) {
-        Ok(bytes) if bytes >= MIN_MEMORY => Ok(Some(bytes)),
-        Ok(_) => Err(format!("'{text}' is too little memory: 16MiB is the least")),
-        Err(_) => Err(format!("'{text}' is not an amount of memory, such as 512MiB or 2GiB")),
-    }
-}
-
-fn age(text: &str, _: &Path) -> Result<Duration, String> {
-    parse_age(text)
-}
-
-/// Reads an age as the settings have it: a number with `s`, `m`, `h` or `d`.
-///
-/// # Errors
-/// A sentence that says what is wrong.
-pub fn parse_age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not an age, such as 30d, 12h, 90m or 0s");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-fn color(text: &str, _: &Path) -> Result<ColorChoice, String> {
-    match text {
-        "auto" => Ok(ColorChoice::Auto),
-        "always" => Ok(ColorChoice::Always),
-        "never" => Ok(ColorChoice::Never),
-        _ => Err(format!("'{text}' is none of auto, always and never")),
-    }
-}
-
-fn progress(text: &str, _: &Path) -> Result<ProgressStyle, String> {
-    match text {
-        "auto" => Ok(ProgressStyle::Auto),
-        "json" => Ok(ProgressStyle::Json),
-        "none" => Ok(ProgressStyle::None),
-        _ => Err(format!("'{text}' is none of auto, json and none")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    struct Home(tempfile::TempDir);
-
-    impl Home {
-        fn new(project: &str, user: &str) -> Self {
-            let home = Self(tempfile::tempdir().unwrap());
-            for (directory, text) in [("project", project), ("user", user)] {
-                let directory = home.0.path().join(directory);
-                fs::create_dir(&directory).unwrap();
-                if !text.is_empty() {
-                    fs::write(directory.join(FILE_NAME), text).unwrap();
-                }
-            }
-            home
-        }
-
-        fn places(&self) -> Places {
-            let path = self.0.path();
-            Places::new(path.join("project"), path.join("user"), path.join("cache"))
-        }
-
-        fn resolve(&self, flags: &[(&str, &str)], env: &[(&str, &str)]) -> Result<Settings> {
-            let variable = |name: &str| {
-                env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-            };
-            Settings::resolve(&self.places(), flags.iter().copied(), variable)
-        }
-    }
-
-    #[test]
-    fn the_nearest_layer_wins() {
-        let home =
-            Home::new("threads: 3\ncache_dir: t\n", "threads: 4\ncache_dir: u\ncolor: never\n");
-        let flag = home.resolve(&[("threads", "1")], &[("FLOCK_THREADS", "2")]).unwrap();
-        assert_eq!(
-            (flag.threads.value.get(), &flag.threads.source),
-            (1, &ValueSource::Flag { name: "--threads" })
-        );
-        let env = home.resolve(&[], &[("FLOCK_THREADS", "2")]).unwrap();
-        assert_eq!(env.threads.source, ValueSource::Env { name: "FLOCK_THREADS" });
-        let project = home.resolve(&[], &[("FLOCK_THREADS", "")]).unwrap();
-        assert_eq!(project.threads.value.get(), 3);
-        assert!(matches!(project.threads.source, ValueSource::Project { .. }));
-        assert_eq!(project.cache_dir.value, home.0.path().join("project/t"));
-        assert_eq!(project.color.value, ColorChoice::Never);
-        assert!(matches!(project.color.source, ValueSource::User { .. }));
-        assert_eq!(project.profile.source, ValueSource::Default);
-        let plain = Home::new("", "");
-        let default = plain.resolve(&[], &[]).unwrap().cache_dir;
-        assert_eq!(
-            (default.value, default.source),
-            (plain.0.path().join("cache"), ValueSource::Default)
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_names_its_place() {
-        let home = Home::new("\nthreads: many\n", "");
-        let error = home.resolve(&[], &[]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        let said = error.to_string();
-        assert!(
-            said.ends_with("flock.yaml:2:10: threads: 'many' is not a number of threads"),
-            "{said}"
-        );
-        for (name, value) in [
-            ("FLOCK_THREADS", "0"),
-            ("FLOCK_MEMORY", "much"),
-            ("FLOCK_MEMORY", "1MiB"),
-            ("FLOCK_CACHE_MAX_AGE", "soon"),
-            ("FLOCK_CACHE_MAX_AGE", "1é"),
-            ("FLOCK_COLOR", "pink"),
-            ("FLOCK_PROGRESS", "loud"),
-        ] {
-            let error = Home::new("", "").resolve(&[], &[(name, value)]).unwrap_err();
-            assert!(error.to_string().starts_with(name), "{error}");
-        }
-        let unknown = Home::new("", "cache_dri: x").resolve(&[], &[]).unwrap_err();
-        assert_eq!(unknown.hints().next(), Some("did you mean 'cache_dir'?"));
-        assert!(Home::new("version: 2", "").resolve(&[], &[]).is_err());
-    }
-
-    #[test]
-    fn all_mistakes_of_a_file_are_told() {
-        let home = Home::new("thread: 3\nprogress: sometimes\nmemory: much\n", "");
-        let said = home.resolve(&[("progress", "none")], &[]).unwrap_err().to_string();
-        for mistake in [
-            ":1:1: unknown key 'thread'",
-            ":2:11: progress: 'sometimes' is none of auto, json and none",
-            ":3:9: memory: 'much' is not an amount of memory",
-        ] {
-            assert!(said.contains(mistake), "{said}");
-        }
-    }
-
-    #[test]
-    fn the_conventional_variables_count() {
-        let home = Home::new("", "");
-        let quiet = home.resolve(&[], &[("NO_COLOR", "1"), ("FLOCK_NO_PROGRESS", "1")]).unwrap();
-        assert_eq!(quiet.color.value, ColorChoice::Never);
-        assert_eq!(quiet.color.source, ValueSource::Env { name: "NO_COLOR" });
-        assert_eq!(quiet.progress.value, ProgressStyle::None);
-        let own = home.resolve(&[], &[("NO_COLOR", "1"), ("FLOCK_COLOR", "always")]).unwrap();
-        assert_eq!(own.color.value, ColorChoice::Always);
-    }
-
-    #[test]
-    fn profiles_come_from_the_nearest_file() {
-        let home = Home::new("", "");
-        let settings = home.resolve(&[], &[]).unwrap();
-        let user = home.0.path().join("user").join(profile::FILE_NAME);
-        fs::write(&user, "a: {apikey: u}").unwrap();
-        let (from, _) = settings.profiles(&home.places()).unwrap().unwrap();
-        assert_eq!(from.source, ValueSource::User { path: user });
-        let project = home.0.path().join("project").join(profile::FILE_NAME);
-        fs::write(&project, "a: {apikey: p}").unwrap();
-        let (from, _) = settings.profiles(&home.places()).unwrap().unwrap();
-        assert_eq!(from.value, project);
-        let named = home.resolve(&[], &[("FLOCK_CONFIG", "/nowhere/flockr.yaml")]).unwrap();
-        let error = named.profiles(&home.places()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn every_setting_is_a_key_and_is_documented() {
-        let keys: Vec<_> = KEYS.iter().skip(1).map(|key| key.name).collect();
-        let settings: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
-        assert_eq!(keys, settings);
-
-        let docs = include_str!("../../docs/configuration.md");
-        for Setting { key, flag, variable, default, what } in SETTINGS {
-            let row = format!("| `{key}` | `{flag}` | `{variable}` | {default} | {what} |\n");
-            assert!(docs.contains(&row), "docs/configuration.md lacks this row:\n{row}");
-        }
-        for (name, what) in OTHER_VARIABLES {
-            let row = format!("| `{name}` | {what} |\n");
-            assert!(docs.contains(&row), "docs/configuration.md lacks this row:\n{row}");
-        }
     }
 }

@@ -161,7 +161,7 @@ impl Run {
         command.args(["-euo", "pipefail", "-c", &block.script]).current_dir(directory);
         command.env("PATH", path).env("XDG_CACHE_HOME", place.path("cache"));
         command.env("XDG_CONFIG_HOME", place.path("config"));
-        command.env("XDG_STATE_HOME", place.path("state")).stdin(Stdio::null());
+        command.env("XDG_DATA_HOME", place.path("data")).stdin(Stdio::null());
         command.stdout(file.try_clone().doing("share the log")?).stderr(file).process_group(0);
         let bash = command.spawn().doing("run bash")?;
         Ok(Self { block, log, bash })

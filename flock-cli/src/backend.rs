@@ -1,5 +1,7 @@
 //! The backends that commands work with, as the profile describes them.
 
+use std::time::Duration;
+
 use flock_cloudstack::{Client, CloudStackConfig};
 use flock_core::profile::{self, FILE_NAME, Profiles};
 use flock_core::{Context, Error, ErrorKind, Result};
@@ -12,6 +14,20 @@ use crate::commands::Session;
 /// Those of [`config`] and of [`Client::new`].
 pub(crate) fn client(session: &Session, ctx: &Context) -> Result<Client> {
     Client::new(config(session, ctx)?)
+}
+
+/// The same, which waits for each job for that long at most.
+///
+/// # Errors
+/// Those of [`client`].
+pub(crate) fn client_within(
+    session: &Session,
+    ctx: &Context,
+    timeout: Option<Duration>,
+) -> Result<Client> {
+    let config = config(session, ctx)?;
+    let timeout = timeout.unwrap_or(config.job_timeout);
+    Client::new(config.with_job_timeout(timeout))
 }
 
 /// How to reach the CloudStack that the profile in use describes. Warns of a

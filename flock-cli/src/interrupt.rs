@@ -65,7 +65,7 @@ async fn watch(ctx: Context, mut signals: Vec<Signal>) {
     );
     wait(&mut signals).await;
     to_stderr(
-        "ended; the next run removes what is left
+        "ended at once; the next run finds what is left
 ",
     );
     leave();

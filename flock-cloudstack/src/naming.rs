@@ -56,7 +56,10 @@ fn missing<T: Named>(things: &[T], wanted: &str) -> Error {
     near.truncate(MENTIONED);
     let names: Vec<_> = near.into_iter().map(|(_, name)| format!("'{name}'")).collect();
     match (names.is_empty(), things.is_empty()) {
-        (false, _) => error.hint(format!("the nearest are {}", names.join(", "))),
+        (false, _) => {
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            error.hint(format!("the nearest {verb} {}", names.join(", ")))
+        }
         (true, true) => error.hint(format!("the account sees no {} at all", T::WHAT)),
         (true, false) if things.len() <= 10 => {
             let all: Vec<_> = things.iter().map(|thing| format!("'{}'", thing.name())).collect();

@@ -59,7 +59,10 @@ impl fmt::Debug for Deployments {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Begun(DeploySpec);
+struct Begun {
+    spec: DeploySpec,
+    note: Option<String>,
+}
 
 impl StateRecord for Begun {
     const VERSION: u32 = 1;
@@ -135,10 +138,34 @@ impl Deployments {
     /// # Errors
     /// Those of the store.
     pub async fn begin(&self, ctx: &Context, spec: &DeploySpec) -> Result<()> {
+        self.begin_with_note(ctx, spec, None).await
+    }
+
+    /// As [`begin`](Self::begin), with what whoever finishes it has to know
+    /// beside the spec; [`note`](Self::note) gives it back.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn begin_with_note(
+        &self,
+        ctx: &Context,
+        spec: &DeploySpec,
+        note: Option<String>,
+    ) -> Result<()> {
         let key = self.begun(&spec.owner.namespace, &spec.owner.app)?;
         let key = key.child(&spec.owner.request.to_string())?;
-        let begun = Begun(spec.clone());
+        let begun = Begun { spec: spec.clone(), note };
         self.store.save(ctx, &key, &begun, Condition::Any, None).await.map(drop)
+    }
+
+    /// The note of a deploy that is not finished, if it was given one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn note(&self, ctx: &Context, owner: &Owner) -> Result<Option<String>> {
+        let key = self.begun(&owner.namespace, &owner.app)?.child(&owner.request.to_string())?;
+        let begun = self.store.load::<Begun>(ctx, &key).await?;
+        Ok(begun.and_then(|record| record.value.note))
     }
 
     /// Forgets a deploy: it is finished, or nobody wants it any more.
@@ -165,7 +192,7 @@ impl Deployments {
     ) -> Result<Vec<DeploySpec>> {
         let below = self.begun(namespace, app)?.below();
         let begun = self.store.load_all::<Begun>(ctx, &below).await?;
-        Ok(begun.into_iter().map(|record| record.value.0).collect())
+        Ok(begun.into_iter().map(|record| record.value.spec).collect())
     }
 
     fn pool(&self, key: &Key) -> IndexPool<'_, dyn StateStore> {
@@ -237,7 +264,11 @@ mod tests {
         deployments.begin(&ctx, &spec).await.unwrap();
         deployments.begin(&ctx, &spec).await.unwrap();
         let unfinished = async |app| deployments.unfinished(&ctx, "default", app).await.unwrap();
-        assert_eq!(unfinished("web").await, [spec]);
+        assert_eq!(unfinished("web").await, std::slice::from_ref(&spec));
+        assert_eq!(deployments.note(&ctx, &owner).await.unwrap(), None);
+        let note = Some("a file".to_owned());
+        deployments.begin_with_note(&ctx, &spec, note.clone()).await.unwrap();
+        assert_eq!(deployments.note(&ctx, &owner).await.unwrap(), note);
         assert_eq!(unfinished("other").await, []);
         deployments.end(&ctx, &owner).await.unwrap();
         deployments.end(&ctx, &owner).await.unwrap();

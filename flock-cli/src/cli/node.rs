@@ -12,13 +12,14 @@ use super::{ProfileOptions, parse_time};
 
 /// What to deploy and how.
 #[derive(Debug, Args)]
+#[command(after_help = DEPLOY_EXAMPLES)]
 pub(crate) struct Deploy {
     /// The application's name, or the path of its directory, whose config.yaml
     /// then says what no flag does.
     pub(crate) app: String,
     /// Version of the template to make nodes from, which is called
     /// APP:VERSION.
-    #[arg(long, value_name = "VERSION", required_unless_present_any = ["template", "resume"])]
+    #[arg(long, visible_alias = "version", value_name = "VERSION")]
     pub(crate) template_version: Option<String>,
     /// Template to make nodes from, by its name or id.
     #[arg(long, value_name = "NAME", conflicts_with = "template_version")]
@@ -47,9 +48,19 @@ pub(crate) struct Deploy {
     /// part, as it was asked for.
     #[arg(long, conflicts_with_all = ["template_version", "template", "nodes", "names", "DeployHow"])]
     pub(crate) resume: bool,
+    /// How long to wait at most for each node, such as 90s or 2h, instead of
+    /// the profile's timeout. CloudStack goes on.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
 }
+
+const DEPLOY_EXAMPLES: &str = "\
+Examples:
+  flock deploy web --template-version v1.0 --nodes 3
+  flock deploy web --template-version v1.0 --name db --size 'Large Instance' --zone paris
+  flock deploy web --resume";
 
 /// How nodes are made.
 #[derive(Debug, Args)]
@@ -78,10 +89,12 @@ pub(crate) struct DeployHow {
     /// File that is handed to each node at its first start.
     #[arg(long, value_name = "FILE")]
     pub(crate) user_data: Option<PathBuf>,
-    /// Processors of each node, for a size that leaves them open.
+    /// Processors of each node, for a size that leaves them open; others are
+    /// refused.
     #[arg(long, value_name = "N")]
     pub(crate) node_cpus: Option<u32>,
-    /// Memory of each node, such as 2GiB, for a size that leaves it open.
+    /// Memory of each node, such as 2GiB, for a size that leaves it open;
+    /// others are refused.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) node_memory: Option<u64>,
     /// Size of the root disk, such as 20GiB; not for LXC.
@@ -97,6 +110,7 @@ pub(crate) struct DeployHow {
 
 /// What to do with nodes.
 #[derive(Debug, Subcommand)]
+#[command(after_help = NODE_EXAMPLES)]
 pub(crate) enum Node {
     /// List the nodes.
     List {
@@ -128,15 +142,26 @@ pub(crate) enum Node {
     },
     /// Restart running nodes.
     Reboot(NodeNames),
-    /// Destroy nodes. Data disks are detached, and stay.
+    /// Destroy nodes, for good where the account may. Data disks are detached,
+    /// and stay.
     Destroy {
         #[command(flatten)]
         nodes: NodeNames,
+        /// Leave them recoverable for as long as CloudStack keeps destroyed
+        /// machines.
+        #[arg(long)]
+        no_expunge: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
     },
 }
+
+const NODE_EXAMPLES: &str = "\
+Examples:
+  flock node list web
+  flock node stop web-2 --grace 2m
+  flock node destroy --all --app web";
 
 /// Which nodes.
 #[derive(Debug, Args)]
@@ -150,6 +175,10 @@ pub(crate) struct NodeNames {
     /// The application that they are of.
     #[arg(long, value_name = "APP")]
     pub(crate) app: Option<String>,
+    /// How long to wait at most for each, such as 90s or 2h, instead of the
+    /// profile's timeout. CloudStack goes on.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
 }

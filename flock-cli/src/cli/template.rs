@@ -116,7 +116,7 @@ pub(crate) struct Register {
     /// The application's name, or the path of its directory.
     pub(crate) app: String,
     /// The template's version: it is called APP:VERSION.
-    #[arg(long, visible_alias = "template-version", value_name = "VERSION")]
+    #[arg(long = "template-version", visible_alias = "version", value_name = "VERSION")]
     pub(crate) version: String,
     /// The appliance, instead of the one that `flock build APP` has made.
     #[arg(long, value_name = "PATH")]
@@ -146,7 +146,7 @@ pub(crate) struct Register {
     #[arg(long, value_name = "URL")]
     pub(crate) display_url: Option<Url>,
     /// Address to serve the appliance at until the template is ready, such as
-    /// 0.0.0.0:8099; --upload serve.
+    /// 0.0.0.0:8099, with --display-url; --upload serve.
     #[arg(long, value_name = "ADDRESS", requires = "display_url", conflicts_with = "url")]
     pub(crate) listen: Option<SocketAddr>,
     /// Where the appliance is already, for CloudStack to fetch; --upload url.
@@ -171,9 +171,10 @@ pub(crate) struct Register {
 
 const REGISTER_EXAMPLES: &str = "\
 Examples:
-  flock template register web --version v1.0
-  flock template register web --version v1.0 --upload-url https://files.example.org/images
-  flock template register web --version v1.0 --listen 0.0.0.0:8099 --display-url http://192.0.2.7:8099/";
+  flock template register web --template-version v1.0
+  flock template register web --template-version v1.0 --upload-url https://files.example.org/images
+  flock template register web --template-version v1.0 --listen 0.0.0.0:8099 \\
+      --display-url http://192.0.2.7:8099/";
 
 /// How an appliance gets to CloudStack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

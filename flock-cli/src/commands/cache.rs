@@ -48,7 +48,7 @@ fn list(session: &Session, cache: &Cache) -> Result<Exit> {
     session.printer.result(listed, || {
         let count = entries.iter().filter(|entry| is_shown(entry)).count();
         let dir = cache.dir().display();
-        format!("{}{count} entries, {} in {dir}\n", table(&entries), size(bytes))
+        format!("{}{}, {} in {dir}\n", table(&entries), counted(count), size(bytes))
     })?;
     Ok(Exit::Done)
 }
@@ -89,7 +89,7 @@ fn told(pruned: &Pruned, dry_run: bool) -> String {
     let count = pruned.entries.iter().filter(|entry| is_shown(entry)).count();
     let mut text = table(&pruned.entries);
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{verb} {count} entries, {}", size(pruned.bytes()));
+    let _ = writeln!(text, "{verb} {}, {}", counted(count), size(pruned.bytes()));
     if pruned.in_use > 0 {
         let _ = writeln!(text, "{} more may be in use and stay", pruned.in_use);
     }
@@ -99,6 +99,10 @@ fn told(pruned: &Pruned, dry_run: bool) -> String {
 /// Notes are for flock alone; they count, but say nothing to a person.
 fn is_shown(entry: &CacheEntry) -> bool {
     entry.kind != EntryKind::Note
+}
+
+fn counted(entries: usize) -> String {
+    if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") }
 }
 
 fn table(entries: &[CacheEntry]) -> String {

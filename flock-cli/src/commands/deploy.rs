@@ -3,10 +3,10 @@
 mod passwords;
 mod spec;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flock_cloudstack::CloudStackProvisioner;
+use flock_cloudstack::{Client, CloudStackProvisioner};
 use flock_core::deployments::Deployments;
 use flock_core::provisioner::{DeploySpec, Deployment, Node, NodeOutcome};
 use flock_core::state::{SqliteConfig, SqliteStore, StateStore};
@@ -52,25 +52,36 @@ struct Outcome<'a> {
 
 /// What a deploy works with.
 struct Tools {
+    client: Client,
     nodes: CloudStackProvisioner,
     deployments: Deployments,
     namespace: String,
+}
+
+/// The name of an application that is given by its name or directory.
+pub(crate) fn app_name(app: &str) -> Result<String, Error> {
+    spec::app(app).map(|app| app.name)
 }
 
 pub(crate) fn run(session: &Session, command: &Deploy) -> Result<Exit> {
     let reporter = progress::reporter(session.settings.progress.value, session.printer);
     let ctx = Context::new().with_progress(reporter);
     let app = spec::app(&command.app)?;
-    let client = backend::client(session, &ctx)?;
+    spec::check(command)?;
+    let client = backend::client_within(session, &ctx, command.timeout)?;
+    // Of another run there may be nodes.
+    let is_new = !command.resume && command.request.is_none();
     let (spec, done) = interrupt::run(&ctx, async {
-        let tools = tools(&ctx, client, command).await?;
+        let mut tools = tools(&ctx, client, command).await?;
+        if is_new {
+            tell_of_unfinished(&ctx, session, &tools, &app.name).await?;
+        }
         let spec = spec::spec(&ctx, &tools, &app, command).await?;
-        // Of another run there may be nodes.
-        let is_new = !command.resume && command.request.is_none();
-        let done = deploy(&ctx, &tools, &spec, is_new).await?;
-        Ok((spec, done))
+        let passwords = passwords(&ctx, &mut tools, &spec, command).await?;
+        let done = deploy(&ctx, &tools, &spec, passwords.as_deref(), is_new).await?;
+        Ok((spec, Done { passwords, ..done }))
     })?;
-    show(session, command, &spec, &done)?;
+    show(session, &spec, &done)?;
     Ok(match done.deployment.failed().next() {
         None => Exit::Done,
         Some(_) if ctx.is_cancelled() => Exit::Interrupted,
@@ -78,28 +89,58 @@ pub(crate) fn run(session: &Session, command: &Deploy) -> Result<Exit> {
     })
 }
 
-async fn tools(
-    ctx: &Context,
-    client: flock_cloudstack::Client,
-    command: &Deploy,
-) -> Result<Tools, Error> {
+async fn tools(ctx: &Context, client: Client, command: &Deploy) -> Result<Tools, Error> {
     let (store, deployments) = deployments(ctx, &client).await?;
     let namespace = client.config().namespace.clone();
-    let mut nodes = CloudStackProvisioner::new(client).with_state(store);
+    let mut nodes = CloudStackProvisioner::new(client.clone()).with_state(store);
     if let Some(machines) = command.concurrency {
         nodes = nodes.with_max_concurrency(machines);
     }
-    if let Some(path) = &command.password_file {
+    Ok(Tools { client, nodes, deployments, namespace })
+}
+
+/// Has the passwords written to the file that the command names, or that the
+/// deploy which is resumed did; its path.
+async fn passwords(
+    ctx: &Context,
+    tools: &mut Tools,
+    spec: &DeploySpec,
+    command: &Deploy,
+) -> Result<Option<PathBuf>, Error> {
+    let path = match &command.password_file {
+        Some(path) => {
+            let absolute = std::path::absolute(path);
+            Some(absolute.map_err(|source| Error::io("find", path, source))?)
+        }
+        None => tools.deployments.note(ctx, &spec.owner).await?.map(PathBuf::from),
+    };
+    if let Some(path) = &path {
         let file = passwords::File::open(path)?;
-        nodes = nodes.with_password_sink(move |node, password| file.add(&node.name, &password));
+        let sink = move |node: &Node, password| file.add(&node.name, &password);
+        tools.nodes = tools.nodes.clone().with_password_sink(sink);
     }
-    Ok(Tools { nodes, deployments, namespace })
+    Ok(path)
+}
+
+/// Says which deploys were begun before and did not end: this one may have
+/// been meant to be their end.
+async fn tell_of_unfinished(
+    ctx: &Context,
+    session: &Session,
+    tools: &Tools,
+    app: &str,
+) -> Result<(), Error> {
+    for spec in tools.deployments.unfinished(ctx, &tools.namespace, app).await? {
+        let text = format!("an earlier deploy is under way or unfinished; {}", spec::resume(&spec));
+        session.printer.warning(&text);
+    }
+    Ok(())
 }
 
 /// The state store, and what is remembered there of deploys to this cloud.
 pub(crate) async fn deployments(
     ctx: &Context,
-    client: &flock_cloudstack::Client,
+    client: &Client,
 ) -> Result<(Arc<dyn StateStore>, Deployments), Error> {
     let store: Arc<dyn StateStore> =
         Arc::new(SqliteStore::open(ctx, SqliteConfig::default()).await?);
@@ -113,6 +154,8 @@ struct Done {
     deployment: Deployment,
     /// Whether it is over: all nodes are there, or nothing came of it.
     is_over: bool,
+    /// The file with the passwords.
+    passwords: Option<PathBuf>,
 }
 
 /// Deploys, and remembers what is not finished.
@@ -120,10 +163,12 @@ async fn deploy(
     ctx: &Context,
     tools: &Tools,
     spec: &DeploySpec,
+    passwords: Option<&Path>,
     is_new: bool,
 ) -> Result<Done, Error> {
     let Tools { nodes, deployments, .. } = tools;
-    deployments.begin(ctx, spec).await?;
+    let note = passwords.and_then(Path::to_str).map(str::to_owned);
+    deployments.begin_with_note(ctx, spec, note).await?;
     let deployed = nodes.deploy(ctx, spec).await;
     let is_over = match &deployed {
         Ok(deployed) => {
@@ -145,7 +190,7 @@ async fn deploy(
         let Owner { namespace, app, .. } = &spec.owner;
         deployments.release(ctx, namespace, app, unmade).await?;
     }
-    Ok(Done { deployment: deployed?, is_over })
+    Ok(Done { deployment: deployed?, is_over, passwords: None })
 }
 
 /// Whether nothing came of a node, and nothing may come yet.
@@ -154,7 +199,7 @@ fn is_nothing(outcome: &NodeOutcome, error: &Error) -> bool {
     outcome.id.is_none() && !error.is_retryable() && !is_open
 }
 
-fn show(session: &Session, command: &Deploy, spec: &DeploySpec, done: &Done) -> Result<()> {
+fn show(session: &Session, spec: &DeploySpec, done: &Done) -> Result<()> {
     let deployed = &done.deployment;
     let (good, bad) = (deployed.succeeded().count(), deployed.failed().count());
     let report = Report {
@@ -164,30 +209,51 @@ fn show(session: &Session, command: &Deploy, spec: &DeploySpec, done: &Done) -> 
         deployed: good,
         failed: bad,
         nodes: deployed.nodes.iter().map(outcome).collect(),
-        password_file: command.password_file.as_deref(),
+        password_file: done.passwords.as_deref(),
     };
-    session.printer.result(report, || {
-        let rows = deployed.nodes.iter().map(|outcome| match &outcome.result {
-            Ok(node) => row(node),
-            Err(_) => vec![outcome.name.clone(), "failed".to_owned()],
-        });
-        let failed = if bad == 0 { String::new() } else { format!(", {bad} failed") };
-        format!("{}{good} {} deployed{failed}\n", table(rows), nodes(good))
-    })?;
+    session.printer.result(report, || table_of(deployed))?;
     if !session.printer.json {
-        for (outcome, error) in deployed.failed().take(SHOWN) {
-            session.printer.warning(&format!("{} failed:", outcome.name));
-            crate::output::to_stderr(&error::text(error, session.printer.err));
-        }
-        if bad > SHOWN {
-            session.printer.warning(&format!("so did {} more; --json tells why", bad - SHOWN));
-        }
+        tell_of_failures(session, deployed);
     }
     if !done.is_over {
-        let app = &spec.owner.app;
-        session.printer.note(&format!("to go on with it: flock deploy {app} --resume"));
+        session.printer.note(&spec::resume(spec));
     }
     Ok(())
+}
+
+/// A line for each node, and one for all.
+fn table_of(deployed: &Deployment) -> String {
+    let rows = deployed.nodes.iter().map(|outcome| match &outcome.result {
+        Ok(node) => row(node),
+        Err(error) => vec![outcome.name.clone(), word(error).to_owned()],
+    });
+    let mut text = table(rows);
+    let good = deployed.succeeded().count();
+    text.push_str(&format!("{good} {} deployed", nodes(good)));
+    for kind in ["failed", "interrupted"] {
+        match deployed.failed().filter(|(_, error)| word(error) == kind).count() {
+            0 => {}
+            count => text.push_str(&format!(", {count} {kind}")),
+        }
+    }
+    text + "\n"
+}
+
+/// What became of a node that is not there.
+fn word(error: &Error) -> &'static str {
+    if error.kind() == ErrorKind::Cancelled { "interrupted" } else { "failed" }
+}
+
+fn tell_of_failures(session: &Session, deployed: &Deployment) {
+    let failed = || deployed.failed().filter(|(_, error)| word(error) == "failed");
+    for (outcome, error) in failed().take(SHOWN) {
+        session.printer.warning(&format!("{} failed:", outcome.name));
+        crate::output::to_stderr(&error::text(error, session.printer.err));
+    }
+    let more = failed().count().saturating_sub(SHOWN);
+    if more > 0 {
+        session.printer.warning(&format!("so did {more} more; --json tells why"));
+    }
 }
 
 fn nodes(count: usize) -> &'static str {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flock_cloudstack::simulator::{FaultPlan, Simulator, SimulatorOptions};
+use flock_core::profile::Profiles;
 use flock_core::{Error, ErrorKind};
 use serde::Serialize;
 
@@ -92,14 +93,16 @@ fn profile(simulator: &Simulator) -> String {
     format!("{HEADER}{PROFILE}:\n  apikey: \"{key}\"\n  url: {url}\n  secretkey: \"{secret}\"\n")
 }
 
-/// Refuses to replace a file that somebody else wrote.
+/// Refuses to replace a file that somebody else wrote, or has added to.
 fn check(path: &Path, force: bool) -> Result<(), Error> {
     let there = match fs::read_to_string(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         _ if force => return Ok(()),
         there => there.map_err(|source| Error::io("read", path, source))?,
     };
-    if there.starts_with(HEADER) {
+    let is_ours = |profiles: Profiles| profiles.profiles.iter().all(|one| one.name == PROFILE);
+    let name = path.display().to_string();
+    if there.starts_with(HEADER) && Profiles::parse(&there, &name).is_ok_and(is_ours) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::AlreadyExists, format!("{} is there already", path.display()))

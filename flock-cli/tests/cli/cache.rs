@@ -48,7 +48,7 @@ fn what_is_kept_is_listed_and_removed_when_it_is_old() {
     let young = place.flock(&["cache", "prune", "--older-than", "99999d"]);
     assert!(young.stdout.contains("removed 0 entries"), "{}", young.all());
     let told = place.flock(&["cache", "prune", "--dry-run"]);
-    assert!(told.stdout.contains("would remove 1 entries, 1000 bytes"), "{}", told.all());
+    assert!(told.stdout.contains("would remove 1 entry, 1000 bytes"), "{}", told.all());
     let file = cache(&place).dir().join("files").join(format!("sha256-{}", "ab".repeat(32)));
     assert!(file.exists());
     let pruned = place.flock(&["cache", "prune", "--json"]).json();

@@ -122,7 +122,7 @@ fn nodes_are_deployed_listed_and_destroyed() {
     exit 0
     --- stdout
     --- stderr
-    there are no such nodes
+    no nodes of 'web'
     ");
 }
 
@@ -231,6 +231,9 @@ fn what_was_interrupted_is_finished() {
         let mut child = begun(&cloud, &deploy(&["--nodes", "4", "--concurrency", "2"]));
         signal(&child, how);
         assert_eq!(child.wait().unwrap().code(), code);
+        let other = cloud.flock(&deploy(&["--name", "other"]));
+        assert!(other.stderr.contains("finishes web-1 to web-4"), "{}", other.all());
+        cloud.flock(&["node", "destroy", "other", "--yes"]);
         cloud.flock(&["deploy", "web", "--resume"]);
         assert_eq!(machines(&cloud), ["web-1", "web-2", "web-3", "web-4"], "{how:?}");
     }
@@ -278,17 +281,25 @@ fn passwords_go_to_a_file_for_the_user_alone() {
     assert_eq!(lines.iter().map(|line| line.0).collect::<Vec<_>>(), ["web-1", "web-2"]);
     assert!(lines.iter().all(|(_, word)| word.len() > 5 && !ran.all().contains(word)));
 
+    // The file is remembered until the deploy is finished.
+    cloud.simulator.set_capacity("zone-1", Some(3)).unwrap();
+    let more = deploy(&["--nodes", "2", "--password-file", "more"]);
+    assert_eq!(cloud.place.flock(&more).code, 1);
+    cloud.simulator.set_capacity("zone-1", None).unwrap();
+    cloud.flock(&["deploy", "web", "--resume"]);
+    assert_eq!(fs::read_to_string(cloud.place.dir().join("more")).unwrap().lines().count(), 2);
+
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = cloud.place.flock(&args);
     assert_snapshot!(steady(&refused), @r"
     exit 1
     --- stdout
     --- stderr
-    error: others may read passwords, where passwords are to go
+    error: others may read [ROOT]/work/passwords, where passwords are to go
 
-    hint: chmod 600 passwords
+    hint: chmod 600 [ROOT]/work/passwords
     ");
-    assert_eq!(machines(&cloud).len(), 2);
+    assert_eq!(machines(&cloud).len(), 4);
 }
 
 #[test]
@@ -299,12 +310,11 @@ fn mistakes_are_told_before_anything_is_made() {
     exit 2
     --- stdout
     --- stderr
-    error: the following required arguments were not provided:
-    --template-version <VERSION>
+    error: which template shall the nodes be made from?
 
-    Usage: flock deploy --template-version <VERSION> <APP>
-
-    For more information, try '--help'.
+    hint: --template-version VERSION takes web:VERSION
+    hint: --template NAME takes any
+    hint: --resume finishes a deploy that was interrupted
     ");
     assert_snapshot!(said(&["deploy", "web", "--template-version", "v1"]), @r"
     exit 1
@@ -323,6 +333,21 @@ fn mistakes_are_told_before_anything_is_made() {
     error: there is no service offering 'Smal'
 
     hint: the nearest are 'Small Instance', 'Small Instance with 20 GB root disk'
+    ");
+    let small = [&size[..], &["--size", "Small Instance", "--node-cpus", "4"]].concat();
+    assert_snapshot!(said(&small), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: nodes of the size 'Small Instance' have 1 processors and 512 MiB of memory
+
+    hint: leave out --node-cpus and --node-memory, or take another --size
+    ");
+    assert_snapshot!(said(&["node", "list", "wbe"]), @r"
+    exit 0
+    --- stdout
+    --- stderr
+    no nodes of 'wbe'
     ");
     assert_snapshot!(said(&["deploy", "web", "--resume", "--size", "Small"]), @r"
     exit 2
@@ -385,7 +410,7 @@ fn nobody_is_destroyed_unasked() {
     exit 2
     --- stdout
     --- stderr
-    error: Destroy web-1? There is no terminal to ask at
+    error: Destroy web-1 for good? There is no terminal to ask at
 
     hint: `--yes` answers it
     ");

@@ -115,6 +115,10 @@ fn as_json_it_tells_no_secret() {
 #[test]
 fn a_file_of_somebody_else_stays() {
     let place = Place::new();
+    let header = "# Written by `flock simulator cloudstack`; valid while it runs.\n";
+    place.write("added.yaml", format!("{header}simulator: {{apikey: a}}\nmine: {{apikey: b}}\n"));
+    let refused = place.flock(&[&RUN[..], &["--profile-file", "added.yaml"]].concat());
+    assert_eq!(refused.code, 1, "{}", refused.all());
     place.write("flockr.yaml", "production: {apikey: mine}\n");
     let refused = place.flock(&[&RUN[..], &["--profile-file", "flockr.yaml"]].concat());
     assert_eq!(refused.code, 1);
@@ -125,7 +129,7 @@ fn a_file_of_somebody_else_stays() {
     let forced = Running::start(&place, &["--profile-file", "flockr.yaml", "--force"], 3);
     assert_eq!(Profiles::load(&file).unwrap().profiles[0].name, "simulator");
     forced.interrupt();
-    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 2);
 }
 
 #[test]

@@ -10,20 +10,25 @@ use flock_core::secret::Secret;
 use flock_core::{Error, ErrorKind, Result};
 
 /// A file that its owner alone may read.
-#[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
     file: Mutex<fs::File>,
+    /// What was in it: a deploy that is resumed gets passwords again.
+    there: String,
 }
 
 impl File {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// [`ErrorKind::PermissionDenied`] for one that others may read; those of
-    /// opening it.
+    /// [`ErrorKind::PermissionDenied`] for one that others may read,
+    /// [`ErrorKind::InvalidConfig`] for what is no file; those of opening it.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::io("write passwords to", path, source);
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let message = format!("{} is no file that passwords can go to", path.display());
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
         let file =
             OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode();
@@ -33,15 +38,31 @@ impl File {
                 .with("path", path.display().to_string())
                 .hint(format!("chmod 600 {}", path.display())));
         }
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+        let there = fs::read_to_string(path).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file), there })
     }
 
-    /// Adds a line. When this returns it is on the disk.
+    /// Adds a line, unless it is there. When this returns it is on the disk.
     pub(super) fn add(&self, node: &str, password: &Secret) -> Result<()> {
+        let entry = format!("{node} {}", password.expose());
+        if self.there.lines().any(|line| line == entry) {
+            return Ok(());
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // One write, so that a line is there whole or not at all.
-        let line = format!("{node} {}\n", password.expose());
-        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        let written =
+            file.write_all(format!("{entry}\n").as_bytes()).and_then(|()| file.sync_data());
         written.map_err(|source| Error::io("write a password to", &self.path, source))
+    }
+}
+
+impl Drop for File {
+    /// A file without passwords is of no use.
+    fn drop(&mut self) {
+        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // Where it cannot be removed it does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use flock_cloudstack::DeployOption;
+use flock_cloudstack::api::ServiceOffering;
 use flock_core::app::{App, DeployConfig};
 use flock_core::provisioner::{DeploySpec, Resources};
 use flock_core::{
@@ -16,7 +17,7 @@ use crate::cli::{Deploy, DeployHow};
 
 /// An application, as far as a deploy cares.
 pub(super) struct Deployed {
-    name: String,
+    pub(super) name: String,
     config: DeployConfig,
 }
 
@@ -30,6 +31,27 @@ pub(super) fn app(name: &str) -> Result<Deployed> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether the command says what to make nodes of.
+pub(super) fn check(command: &Deploy) -> Result<()> {
+    if command.resume || command.template.is_some() || command.template_version.is_some() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidConfig, "which template shall the nodes be made from?")
+        .hint(format!("--template-version VERSION takes {}:VERSION", command.app))
+        .hint("--template NAME takes any")
+        .hint("--resume finishes a deploy that was interrupted"))
+}
+
+/// How to finish a deploy.
+pub(super) fn resume(spec: &DeploySpec) -> String {
+    let Owner { app, request, .. } = &spec.owner;
+    let names = match spec.names.as_slice() {
+        [first, .., last] => format!("{first} to {last}"),
+        names => names.concat(),
+    };
+    format!("`flock deploy {app} --resume --request {request}` finishes {names}")
 }
 
 /// What is to be deployed. Names with numbers are given for good.
@@ -46,6 +68,8 @@ pub(super) async fn spec(
     let request = command.request.unwrap_or_else(RequestId::random);
     let owner = Owner::new(&tools.namespace, &app.name, request);
     let user_data = user_data(&command.how)?;
+    let size = command.how.size.clone().or_else(|| app.config.instance_size.clone());
+    check_size(ctx, tools, size.as_deref(), &command.how).await?;
     let names = if command.names.is_empty() {
         let there = tools.nodes.list(ctx, &ListFilter::app(&app.name)).await?;
         let there = there.iter().map(|node| node.name.as_str());
@@ -54,7 +78,7 @@ pub(super) async fn spec(
         command.names.clone()
     };
     let mut spec = DeploySpec::new(owner, image, names);
-    spec.size = command.how.size.clone().or_else(|| app.config.instance_size.clone());
+    spec.size = size;
     spec.networks.clone_from(&command.how.networks);
     spec.user_data = user_data;
     spec.resources = resources(&command.how);
@@ -77,6 +101,32 @@ async fn image(ctx: &Context, tools: &Tools, app: &str, command: &Deploy) -> Res
 /// Whether a text is a UUID, by which CloudStack names templates.
 fn is_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Refuses to choose processors or memory where the size has its own.
+async fn check_size(
+    ctx: &Context,
+    tools: &Tools,
+    size: Option<&str>,
+    how: &DeployHow,
+) -> Result<()> {
+    let (Some(size), true) = (size, how.node_cpus.or(how.node_memory.map(|_| 0)).is_some()) else {
+        return Ok(());
+    };
+    let offerings = tools.client.service_offerings(ctx).await?;
+    let is_it = |one: &&ServiceOffering| one.name == size || one.id == size;
+    let Some(fixed) = offerings.iter().find(is_it).filter(|one| !one.is_customized) else {
+        return Ok(());
+    };
+    let number = |of: Option<u64>| of.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let message = format!(
+        "nodes of the size '{}' have {} processors and {} MiB of memory",
+        fixed.name,
+        number(fixed.cpu_number),
+        number(fixed.memory),
+    );
+    Err(Error::new(ErrorKind::InvalidConfig, message)
+        .hint("leave out --node-cpus and --node-memory, or take another --size"))
 }
 
 fn user_data(how: &DeployHow) -> Result<Option<String>> {
@@ -132,10 +182,7 @@ async fn unfinished(
         begun.retain(|spec| spec.owner.request == request);
     }
     if begun.len() > 1 {
-        let requests = begun.iter().map(|spec| {
-            let (request, nodes) = (spec.owner.request, spec.names.join(", "));
-            format!("--request {request} ({nodes})")
-        });
+        let requests = begun.iter().map(resume);
         let message = format!("several deploys of '{app}' are not finished");
         let error = Error::new(ErrorKind::InvalidConfig, message);
         return Err(requests.fold(error, Error::hint));

@@ -8,6 +8,7 @@ mod names;
 mod node;
 mod options;
 mod resolve;
+mod strays;
 mod survey;
 mod tagger;
 mod under_way;
@@ -64,7 +65,8 @@ pub type PasswordSink = Arc<dyn Fn(&Node, Secret) -> Result<()> + Send + Sync>;
 /// before anything is sent again. With a [state store](Self::with_state) each
 /// deploy is written down before it is sent. Machines are tagged a moment after they
 /// were made; one that a killed run has left without tags is adopted by the
-/// next deploy of the same request.
+/// next deploy of the same request. Until then only a state store tells whose
+/// it is: with one it is listed, as failed, and can be destroyed.
 ///
 /// # Many at once
 ///
@@ -255,12 +257,16 @@ impl Provisioner for CloudStackProvisioner {
         deployed.map_err(|error| error.in_backend(BACKEND).during("node.deploy"))
     }
 
+    /// As [`Provisioner::list`] says. With a [state store](Self::with_state)
+    /// also those that a killed run has left without tags, as failed.
     async fn list(&self, ctx: &Context, filter: &ListFilter) -> Result<Vec<Node>> {
         let asked = tags::filter(self.namespace(), filter);
         let machines = self.client.machines(ctx, &asked).await;
         let machines = machines.map_err(|error| error.during("node.list"))?;
         let ours = machines.iter().filter_map(|machine| node::node(self.namespace(), machine));
         let mut nodes: Vec<_> = ours.filter(|node| filter.matches(&node.owner)).collect();
+        let strays = self.strays(ctx, filter, &machines).await;
+        nodes.extend(strays.map_err(|error| error.during("node.list"))?);
         nodes.sort_by(|a, b| (&a.name, &a.owner.app).cmp(&(&b.name, &b.owner.app)));
         Ok(nodes)
     }

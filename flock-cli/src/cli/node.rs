@@ -26,7 +26,7 @@ pub(crate) struct Deploy {
     pub(crate) template: Option<String>,
     /// How many nodes; they are called APP-1, APP-2 and so on, by the lowest
     /// free numbers.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) nodes: u32,
     /// Name of a node, instead of one with a number; once for each node.
     #[arg(long = "name", value_name = "NAME", conflicts_with = "nodes")]
@@ -86,7 +86,7 @@ pub(crate) struct DeployHow {
     /// SSH key pair that is put into the nodes.
     #[arg(long, value_name = "NAME")]
     pub(crate) keypair: Option<String>,
-    /// File that is handed to each node at its first start.
+    /// Text file that is handed to each node at its first start.
     #[arg(long, value_name = "FILE")]
     pub(crate) user_data: Option<PathBuf>,
     /// Processors of each node, for a size that leaves them open; others are

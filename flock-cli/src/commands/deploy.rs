@@ -168,7 +168,13 @@ async fn deploy(
 ) -> Result<Done, Error> {
     let Tools { nodes, deployments, .. } = tools;
     let note = passwords.and_then(Path::to_str).map(str::to_owned);
-    deployments.begin_with_note(ctx, spec, note).await?;
+    if let Err(error) = deployments.begin_with_note(ctx, spec, note).await {
+        if is_new {
+            let Owner { namespace, app, .. } = &spec.owner;
+            deployments.release(&Context::new(), namespace, app, &spec.names).await?;
+        }
+        return Err(error);
+    }
     let deployed = nodes.deploy(ctx, spec).await;
     let is_over = match &deployed {
         Ok(deployed) => {

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flock_cloudstack::{Client, CloudStackProvisioner};
+use flock_core::deployments::Deployments;
 use flock_core::provisioner::{Node, StopOptions};
 use flock_core::{Context, Error, ErrorKind, ListFilter, Provisioner as _};
 use serde::Serialize;
 
 use self::change::Change;
 use super::Session;
-use super::deploy::app_name;
+use super::deploy::{app_name, deployments};
 use crate::cli;
 use crate::exit::Exit;
 use crate::output::{Result, Style, columns, table};
@@ -47,10 +48,12 @@ pub(crate) fn run(session: &Session, command: &cli::Node) -> Result<Exit> {
 }
 
 /// What every command works with.
+#[derive(Clone)]
 struct Work {
     ctx: Context,
     client: Client,
     nodes: CloudStackProvisioner,
+    deployments: Option<Deployments>,
 }
 
 impl Work {
@@ -59,7 +62,27 @@ impl Work {
         let ctx = Context::new().with_progress(reporter);
         let client = backend::client_within(session, &ctx, timeout)?;
         let nodes = CloudStackProvisioner::new(client.clone());
-        Ok(Self { ctx, client, nodes })
+        Ok(Self { ctx, client, nodes, deployments: None })
+    }
+
+    /// Uses the state store, which knows of what a killed deploy left.
+    async fn with_state(mut self) -> Result<Self, Error> {
+        let (store, deployments) = deployments(&self.ctx, &self.client).await?;
+        self.nodes = self.nodes.with_state(store);
+        self.deployments = Some(deployments);
+        Ok(self)
+    }
+
+    /// The same for those who only look: without it there may be more.
+    async fn with_any_state(self, session: &Session) -> Self {
+        match self.clone().with_state().await {
+            Ok(work) => work,
+            Err(error) => {
+                let text = "what deploys that were killed left may be missing";
+                session.printer.warning(&format!("{error}; {text}"));
+                self
+            }
+        }
     }
 
     /// The nodes of an application, or all, by their names: `web-2` before
@@ -99,7 +122,9 @@ pub(crate) fn row(node: &Node) -> Vec<String> {
 fn list(session: &Session, app: Option<&str>) -> Result<Exit> {
     let app = app.map(app_name).transpose()?;
     let work = Work::new(session, None)?;
-    let listed = interrupt::run(&work.ctx, work.list(session, app.as_deref()))?;
+    let listed = interrupt::run(&work.ctx.clone(), async {
+        work.with_any_state(session).await.list(session, app.as_deref()).await
+    })?;
     if listed.is_empty() && app.is_none() {
         session.printer.note("no nodes; `flock deploy APP` makes some");
     }
@@ -114,8 +139,8 @@ fn list(session: &Session, app: Option<&str>) -> Result<Exit> {
 fn show(session: &Session, name: &str, app: Option<&str>) -> Result<Exit> {
     let app = app.map(app_name).transpose()?;
     let work = Work::new(session, None)?;
-    let node = interrupt::run(&work.ctx, async {
-        let listed = work.list(session, app.as_deref()).await?;
+    let node = interrupt::run(&work.ctx.clone(), async {
+        let listed = work.with_any_state(session).await.list(session, app.as_deref()).await?;
         pick(&listed, name).cloned()
     })?;
     session.printer.result(Shown { node: &node }, || describe(&node, session.printer.out))?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flock_cloudstack::simulator::{MachineState, Resource, SimulatorOptions};
+use flock_cloudstack::simulator::{Fault, FaultRule, MachineState, Resource, SimulatorOptions};
 use insta::assert_snapshot;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -237,6 +237,65 @@ fn what_was_interrupted_is_finished() {
         cloud.flock(&["deploy", "web", "--resume"]);
         assert_eq!(machines(&cloud), ["web-1", "web-2", "web-3", "web-4"], "{how:?}");
     }
+}
+
+/// A cloud in which a deploy was killed before its machines had tags: not one
+/// of them has any.
+fn killed_before_tags() -> Cloud {
+    let cloud = Cloud::quick();
+    cloud.simulator.faults().add(FaultRule::new(Fault::Hang).with_command("createTags"));
+    let mut child = begun(&cloud, &deploy(&["--nodes", "2"]));
+    let patience = Instant::now() + Duration::from_secs(60);
+    while machines(&cloud).len() < 2 {
+        assert!(Instant::now() < patience, "it never made two machines");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    cloud.simulator.faults().clear();
+    cloud
+}
+
+#[test]
+fn machines_without_tags_are_listed_and_destroyed() {
+    let cloud = killed_before_tags();
+    let there = machines(&cloud);
+    assert!(!there.is_empty());
+    let listed = cloud.flock(&["node", "list", "web", "--json"]).json();
+    let listed: Vec<_> =
+        listed["nodes"].as_array().unwrap().iter().map(|node| &node["name"]).collect();
+    assert_eq!(listed, there.iter().collect::<Vec<_>>());
+    cloud.flock(&["node", "destroy", "--all", "--app", "web", "--yes"]);
+    assert_eq!(machines(&cloud), [""; 0]);
+    assert_eq!(cloud.place.flock(&["deploy", "web", "--resume"]).code, 1);
+}
+
+#[test]
+fn a_request_is_open_until_nothing_of_it_is_left() {
+    let cloud = killed_before_tags();
+    let first = machines(&cloud).swap_remove(0);
+    cloud.flock(&["node", "destroy", &first, "--yes"]);
+    cloud.flock(&["deploy", "web", "--resume"]);
+    assert_eq!(machines(&cloud), ["web-1", "web-2"]);
+}
+
+#[test]
+fn numbers_pass_by_what_others_made() {
+    let cloud = Cloud::quick();
+    let id = |command: &str, kind: &str, name: &str| {
+        let listed = cloud.flock(&["cloudstack", "call", command, "templatefilter=executable"]);
+        let listed = listed.json();
+        let all = listed[kind].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let zone = format!("zoneid={}", id("listZones", "zone", "zone-1"));
+    let template = format!("templateid={}", id("listTemplates", "template", "Debian 12 (KVM)"));
+    let size = id("listServiceOfferings", "serviceoffering", "Small Instance");
+    let size = format!("serviceofferingid={size}");
+    let call = ["cloudstack", "call", "deployVirtualMachine", "name=web-1", "--wait"];
+    cloud.flock(&[&call[..], &[&zone, &template, &size]].concat());
+    cloud.flock(&deploy(&["--nodes", "2"]));
+    assert_eq!(machines(&cloud), ["web-1", "web-2", "web-3"]);
 }
 
 #[test]

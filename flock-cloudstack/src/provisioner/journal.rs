@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::BACKEND;
 
+/// Where the intents are.
+const DEPLOYS: &str = "cloudstack/deploys";
 /// How many writes wait before those who write wait, too.
 const WAITING: usize = 1024;
 
@@ -169,9 +171,43 @@ async fn commit(store: &dyn StateStore, ctx: &Context, entries: &[Entry]) -> Res
     store.commit(ctx, &transaction).await.map(drop)
 }
 
+/// All intents of a namespace, each with its node's owner and name.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn all(
+    store: &dyn StateStore,
+    ctx: &Context,
+    namespace: &str,
+) -> Result<Vec<(Owner, String, Intent)>> {
+    let below = Key::new(DEPLOYS)?.child(namespace)?.below();
+    let loaded = store.load_all::<Intent>(ctx, &below).await?;
+    let known = loaded.into_iter().filter_map(|record| {
+        let segments = record.key.segments();
+        let [.., app, request, node] = segments.as_slice() else { return None };
+        let owner = Owner::new(namespace, app, request.parse().ok()?);
+        Some((owner, node.clone(), record.value))
+    });
+    Ok(known.collect())
+}
+
+/// Forgets a node's intent. Idempotent.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn forget(
+    store: &dyn StateStore,
+    ctx: &Context,
+    owner: &Owner,
+    node: &str,
+) -> Result<()> {
+    let transaction = Transaction::new().delete(base(owner)?.child(node)?, Condition::Any);
+    store.commit(ctx, &transaction).await.map(drop)
+}
+
 fn base(owner: &Owner) -> Result<Key> {
     let request = owner.request.to_string();
-    Key::new("cloudstack/deploys")?.child(&owner.namespace)?.child(&owner.app)?.child(&request)
+    Key::new(DEPLOYS)?.child(&owner.namespace)?.child(&owner.app)?.child(&request)
 }
 
 fn ended() -> Error {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flock_core::provisioner::{Node, NodeStatus, StopOptions};
-use flock_core::{Context, Error, ErrorKind, Result};
+use flock_core::{Context, Error, ErrorKind, Owner, Result};
 
 use super::CloudStackProvisioner;
 use super::node::{node, status};
@@ -26,7 +26,7 @@ impl CloudStackProvisioner {
         let machine = self.client.machine(ctx, id).await?;
         match node(self.namespace(), &machine) {
             Some(node) => Ok((machine, node)),
-            None => Err(no_such_node(id)),
+            None => self.stray(ctx, id).await?.ok_or_else(|| no_such_node(id)),
         }
     }
 
@@ -106,8 +106,17 @@ impl CloudStackProvisioner {
     }
 
     pub(super) async fn destroy_node(&self, ctx: &Context, id: &str) -> Result<()> {
-        self.ours(ctx, id).await?;
-        self.destroy_machine(ctx, id).await
+        let (machine, node) = self.ours(ctx, id).await?;
+        if let Err(error) = self.destroy_machine(ctx, id).await {
+            // Somebody else may have destroyed it meanwhile.
+            if !self.is_gone(ctx, id).await? {
+                return Err(error);
+            }
+        }
+        if machine.tags.contains_key(Owner::NAMESPACE) {
+            return Ok(());
+        }
+        self.forget(ctx, &node).await
     }
 
     /// Destroys a machine, whatever its tags. Data disks are detached first,

@@ -62,6 +62,14 @@ impl Key {
         unescaped(segment).unwrap_or_else(|| segment.to_owned())
     }
 
+    /// All segments, without their escapes, as [`name`](Self::name) gives the
+    /// last one.
+    #[must_use]
+    pub fn segments(&self) -> Vec<String> {
+        let plain = |segment: &str| unescaped(segment).unwrap_or_else(|| segment.to_owned());
+        self.0.split('/').map(plain).collect()
+    }
+
     /// The key as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {

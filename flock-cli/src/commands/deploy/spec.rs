@@ -2,10 +2,11 @@
 //! config.yaml, or an earlier deploy.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
-use flock_cloudstack::DeployOption;
 use flock_cloudstack::api::ServiceOffering;
+use flock_cloudstack::{DeployOption, Parameters};
 use flock_core::app::{App, DeployConfig};
 use flock_core::provisioner::{DeploySpec, Resources};
 use flock_core::{
@@ -14,6 +15,9 @@ use flock_core::{
 
 use super::Tools;
 use crate::cli::{Deploy, DeployHow};
+
+/// The longest user data, in bytes. CloudStack takes 1 MiB at most, in Base64.
+const MAX_USER_DATA: u64 = 512 << 10;
 
 /// An application, as far as a deploy cares.
 pub(super) struct Deployed {
@@ -71,9 +75,8 @@ pub(super) async fn spec(
     let size = command.how.size.clone().or_else(|| app.config.instance_size.clone());
     check_size(ctx, tools, size.as_deref(), &command.how).await?;
     let names = if command.names.is_empty() {
-        let there = tools.nodes.list(ctx, &ListFilter::app(&app.name)).await?;
-        let there = there.iter().map(|node| node.name.as_str());
-        tools.deployments.reserve(ctx, &owner, command.nodes, there).await?
+        let taken = taken(ctx, tools, &app.name).await?;
+        tools.deployments.reserve(ctx, &owner, command.nodes, taken).await?
     } else {
         command.names.clone()
     };
@@ -83,6 +86,16 @@ pub(super) async fn spec(
     spec.user_data = user_data;
     spec.resources = resources(&command.how);
     Ok(options(spec, &app.config, &command.how))
+}
+
+/// The names that nodes of the application cannot have: those of its nodes,
+/// and of machines that flock did not make.
+async fn taken(ctx: &Context, tools: &Tools, app: &str) -> Result<Vec<String>> {
+    let nodes = tools.nodes.list(ctx, &ListFilter::app(app)).await?;
+    let alike = Parameters::new().with("keyword", app);
+    let machines = tools.client.machines(ctx, &alike).await?;
+    let nodes = nodes.into_iter().map(|node| node.name);
+    Ok(nodes.chain(machines.into_iter().map(|machine| machine.name)).collect())
 }
 
 async fn image(ctx: &Context, tools: &Tools, app: &str, command: &Deploy) -> Result<ImageId> {
@@ -131,7 +144,28 @@ async fn check_size(
 
 fn user_data(how: &DeployHow) -> Result<Option<String>> {
     let Some(path) = &how.user_data else { return Ok(None) };
-    fs::read_to_string(path).map(Some).map_err(|source| Error::io("read", path, source))
+    let failed = |source| Error::io("read", path, source);
+    let refused = |message: String, hint: &str| {
+        let error = Error::new(ErrorKind::InvalidConfig, message);
+        Err(error.with("path", path.display().to_string()).hint(hint))
+    };
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return refused(format!("{} is no file", path.display()), "user data has to be in one");
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(MAX_USER_DATA + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_USER_DATA {
+        let message = format!("{} is longer than 512 KiB", path.display());
+        return refused(message, "have it fetch the rest itself");
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => refused(
+            format!("{} is no text in UTF-8", path.display()),
+            "user data is handed over as text: a script, or cloud-init's YAML",
+        ),
+    }
 }
 
 fn resources(how: &DeployHow) -> Resources {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{Work, pick};
 use crate::cli::NodeNames;
 use crate::commands::Session;
-use crate::commands::deploy::{app_name, deployments};
+use crate::commands::deploy::app_name;
 use crate::confirm::confirm;
 use crate::error::{self, Shown};
 use crate::exit::Exit;
@@ -76,7 +76,12 @@ pub(super) fn run(session: &Session, wanted: &NodeNames, change: &Change) -> Res
         work.nodes = work.nodes.with_expunge(false);
     }
     let ctx = work.ctx.clone();
-    let chosen = interrupt::run(&ctx, choose(&work, session, wanted, app.as_deref()))?;
+    let (work, chosen) = interrupt::run(&ctx, async {
+        // Before anything is done: what cannot be written down is not begun.
+        let work = work.with_state().await?;
+        let chosen = choose(&work, session, wanted, app.as_deref()).await?;
+        Ok((work, chosen))
+    })?;
     if !chosen.is_empty() {
         change.confirm(&chosen)?;
     }
@@ -181,7 +186,7 @@ async fn forget(work: &Work, outcomes: &[Done], all_of: Option<&str>) -> Result<
     // Also when the command was interrupted.
     let ctx = Context::new();
     let namespace = &work.client.config().namespace;
-    let (_, deployments) = deployments(&ctx, &work.client).await?;
+    let Some(deployments) = &work.deployments else { return Ok(()) };
     for (app, names) in by_app {
         deployments.release(&ctx, namespace, app, &names).await?;
         let mut over = deployments.unfinished(&ctx, namespace, app).await?;

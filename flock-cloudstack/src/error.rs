@@ -6,6 +6,8 @@ use flock_core::{Error, ErrorKind};
 use serde_json::Value;
 use thiserror::Error as ThisError;
 
+use crate::redact;
+
 /// The name of this backend.
 pub(crate) const BACKEND: &str = "cloudstack";
 /// The context value that a failed change has if nobody knows whether it took
@@ -32,7 +34,7 @@ impl ApiError {
         Some(Self {
             code: u16::try_from(code).unwrap_or(u16::MAX),
             detail: body.get("cserrorcode").and_then(number),
-            text: text.trim().to_owned(),
+            text: redact::shown(text.trim()),
         })
     }
 

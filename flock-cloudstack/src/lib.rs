@@ -16,6 +16,7 @@ pub mod image_builder;
 mod names;
 mod naming;
 mod provisioner;
+mod redact;
 pub mod signature;
 #[cfg(feature = "simulator")]
 pub mod simulator;

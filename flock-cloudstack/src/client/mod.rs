@@ -192,9 +192,21 @@ impl Client {
         command: &str,
         parameters: &Parameters,
     ) -> Result<Result<Value, Failed>> {
+        self.attempt_at(ctx, command, parameters, SystemTime::now()).await
+    }
+
+    /// An attempt of which the server has to believe that it is made `now`.
+    async fn attempt_at(
+        &self,
+        ctx: &Context,
+        command: &str,
+        parameters: &Parameters,
+        now: SystemTime,
+    ) -> Result<Result<Value, Failed>> {
         let Inner { config, http, pace } = &*self.inner;
         let _turn = pace.turn(ctx).await?;
-        let sent = ctx.run(async { Ok(transport::send(http, config, command, parameters).await) });
+        let sent =
+            ctx.run(async { Ok(transport::send(http, config, command, parameters, now).await) });
         sent.await.map_err(|ended| match transport::only_reads(command) {
             true => ended,
             false => outcome_unknown(ended.in_backend(BACKEND).with("command", command)),
@@ -202,7 +214,7 @@ impl Client {
     }
 
     /// The error for a command that CloudStack refused. Its 401 means many
-    /// things: a look at the clock and one more call tell them apart.
+    /// things: up to two more calls tell them apart.
     async fn refused(
         &self,
         ctx: &Context,
@@ -210,18 +222,15 @@ impl Client {
         refused: ApiError,
         clock: Option<SystemTime>,
     ) -> Error {
+        const PROBE: &str = "listCapabilities";
         let code = refused.code;
         let error = refused.into_error(command);
         if code != 401 {
             return error;
         }
-        if let Some(skewed) = clock.and_then(|clock| self.skewed(&error, clock)) {
-            return skewed;
-        }
-        const PROBE: &str = "listCapabilities";
-        if command != PROBE
-            && matches!(self.attempt(ctx, PROBE, &Parameters::new()).await, Ok(Ok(_)))
-        {
+        let probe = async |now| self.attempt_at(ctx, PROBE, &Parameters::new(), now).await;
+        let now = SystemTime::now();
+        if command != PROBE && matches!(probe(now).await, Ok(Ok(_))) {
             let message = format!("the account may not use {command}, or this version lacks it");
             return Error::new(ErrorKind::PermissionDenied, message)
                 .in_backend(BACKEND)
@@ -230,36 +239,40 @@ impl Client {
                 .hint("ask the cloud's operator for a role with that command")
                 .caused_by(error);
         }
+        // By the server's own clock the same key may do.
+        if let Some(clock) = clock.filter(|clock| difference(*clock, now) >= NOTABLE)
+            && matches!(probe(clock).await, Ok(Ok(_)))
+        {
+            return skewed(error, clock, now);
+        }
         error
             .hint("check apikey, secretkey and url of the profile")
             .hint("the user may be disabled, or not allowed to call from this address")
     }
+}
 
-    /// The error for a request whose time stamp CloudStack does not accept.
-    fn skewed(&self, error: &Error, server: SystemTime) -> Option<Error> {
-        let now = SystemTime::now();
-        let (difference, word) = match server.duration_since(now) {
-            Ok(difference) => (difference, "behind"),
-            Err(ahead) => (ahead.duration(), "ahead of"),
-        };
-        // A request is refused once it has expired, and where the server
-        // enforces that, if it is valid for longer than 15 minutes.
-        if difference < self.inner.config.expires.min(Duration::from_secs(300)) {
-            return None;
-        }
-        let seconds = difference.as_secs();
-        let message = format!(
-            "this machine's clock is {seconds} seconds {word} CloudStack's, so signed requests \
-             are not accepted"
-        );
-        Some(
-            Error::new(ErrorKind::Unauthenticated, message)
-                .in_backend(BACKEND)
-                .with("clock_difference_seconds", seconds.to_string())
-                .hint("set the clock right, for example by NTP")
-                .caused_by(error.clone()),
-        )
-    }
+/// How much two clocks may differ before they are suspected. Requests are
+/// refused once they have expired, and where the server enforces that, if they
+/// are valid for longer than 15 minutes.
+const NOTABLE: Duration = Duration::from_secs(30);
+
+fn difference(a: SystemTime, b: SystemTime) -> Duration {
+    a.duration_since(b).unwrap_or_else(|earlier| earlier.duration())
+}
+
+/// The error for a request whose time stamp CloudStack does not accept.
+fn skewed(error: Error, server: SystemTime, now: SystemTime) -> Error {
+    let word = if server > now { "behind" } else { "ahead of" };
+    let seconds = difference(server, now).as_secs();
+    let message = format!(
+        "this machine's clock is {seconds} seconds {word} CloudStack's, so signed requests \
+         are not accepted"
+    );
+    Error::new(ErrorKind::Unauthenticated, message)
+        .in_backend(BACKEND)
+        .with("clock_difference_seconds", seconds.to_string())
+        .hint("set the clock right, for example by NTP")
+        .caused_by(error)
 }
 
 /// Refuses what cannot be the name of a command, so that it does not get as

@@ -83,14 +83,15 @@ pub(crate) fn trusting(builder: ClientBuilder, path: &Path) -> Result<ClientBuil
     Ok(builder.tls_certs_merge(certificates))
 }
 
-/// Sends a command once and reads the answer.
+/// Sends a command once, as valid from `now` on, and reads the answer.
 pub(super) async fn send(
     http: &reqwest::Client,
     config: &CloudStackConfig,
     command: &str,
     parameters: &Parameters,
+    now: SystemTime,
 ) -> Result<Value, Failed> {
-    let query = signed(config, command, parameters);
+    let query = signed(config, command, parameters, now);
     let by_get = config.method == Method::GetOnly || only_reads(command);
     let request = if by_get {
         let mut url = config.url.clone();
@@ -106,8 +107,14 @@ pub(super) async fn send(
 }
 
 /// The parameters with those that every request has, signed, as a query.
-fn signed(config: &CloudStackConfig, command: &str, parameters: &Parameters) -> String {
-    let expires = Timestamp::now()
+fn signed(
+    config: &CloudStackConfig,
+    command: &str,
+    parameters: &Parameters,
+    now: SystemTime,
+) -> String {
+    let expires = Timestamp::try_from(now)
+        .unwrap_or_else(|_| Timestamp::now())
         .saturating_add(jiff::SignedDuration::try_from(config.expires).unwrap_or_default());
     let expires = expires.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S+0000").to_string();
     let own = [
@@ -149,6 +156,7 @@ async fn answer(
             _ => Failed::Wrong(error),
         });
     }
+    let busy = busy(command, &response);
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(config, error))? {
         if bytes.len() + chunk.len() > MAX_REPLY {
@@ -159,6 +167,9 @@ async fn answer(
     match reply::open(command, &bytes) {
         Ok(Reply::Refused(error)) => Err(Failed::Refused(error, clock)),
         Ok(Reply::Body(body)) if status.is_success() => Ok(body),
+        // A gateway's JSON, not CloudStack's.
+        _ if status == StatusCode::TOO_MANY_REQUESTS => Err(Failed::NotSent(busy)),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Err(Failed::Lost(busy)),
         Ok(Reply::Body(_)) => {
             let message = format!("HTTP {} without an error in the reply", status.as_u16());
             let error = not_protocol(command, message);
@@ -195,12 +206,26 @@ fn not_an_answer(command: &str, response: &Response) -> Option<Error> {
     } else {
         not_protocol(command, message)
     };
-    let error = error.with("http_status", status.as_str());
-    let wait = header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok());
-    Some(match wait.map(Duration::from_secs) {
+    Some(later(error.with("http_status", status.as_str()), response))
+}
+
+/// The error for an answer that says that the server has no time.
+fn busy(command: &str, response: &Response) -> Error {
+    let status = response.status();
+    let message = format!("{command}: HTTP {} from in front of CloudStack", status.as_u16());
+    let error = Error::new(ErrorKind::Unavailable, message).in_backend(BACKEND);
+    later(error.with("http_status", status.as_str()), response)
+}
+
+/// The error with the wait that the answer asks for (RFC 9110, section
+/// 10.2.3).
+fn later(error: Error, response: &Response) -> Error {
+    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let wait = header.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    match wait {
         Some(wait) if error.is_retryable() => error.retry_after_at_least(wait.min(MAX_WAIT)),
         _ => error,
-    })
+    }
 }
 
 /// The server's clock, which HTTP tells (RFC 9110, section 6.6.1).

@@ -46,13 +46,33 @@ async fn a_wrong_clock_is_told_from_a_wrong_key_with_the_difference() {
         let server_time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
         let date = server_time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let headers = vec![("Content-Type", "application/json".to_owned()), ("Date", date)];
-        let server = Server::scripted([Answer::Page(401, headers, unverified.clone())]).await;
+        let refused = || Answer::Page(401, headers.clone(), unverified.clone());
+        let good = Answer::ok(json!({"capability": {}}));
+        // The same key, by the server's own clock.
+        let server = Server::scripted([refused(), refused(), good]).await;
         let error = failure(&server, "listZones").await;
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
         assert!(error.to_string().contains(word), "{error}");
         let told: i64 = error.context_value("clock_difference_seconds").unwrap().parse().unwrap();
         assert!((7190..=7210).contains(&told), "{told}");
-        assert_eq!(commands(&server), ["listZones"], "nothing else is asked");
+        // A wrong key is wrong by any clock.
+        let server = Server::scripted([refused(), refused(), refused()]).await;
+        let error = failure(&server, "listZones").await;
+        assert!(error.context_value("clock_difference_seconds").is_none(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_time_is_asked_again() {
+    let headers = vec![("Content-Type", "application/json".to_owned())];
+    let said = json!({"message": "API rate limit exceeded"}).to_string();
+    let good = Answer::ok(json!({"count": 0}));
+    for status in [429, 503] {
+        let busy = Answer::Page(status, headers.clone(), said.clone());
+        let server = Server::scripted([busy, good.clone()]).await;
+        let client = server.client();
+        client.call(&Context::new(), "listZones", &Parameters::new()).await.unwrap();
+        assert_eq!(commands(&server), ["listZones", "listZones"]);
     }
 }
 

@@ -38,7 +38,11 @@ struct Wanted {
 
 pub(super) fn run(session: &Session, command: &Register) -> Result<Exit> {
     let wanted = wanted(session, command)?;
-    let work = Work::new(session, command.timeout)?;
+    let mut work = Work::new(session, command.timeout)?;
+    if let Some(timeout) = command.timeout {
+        // For the upload too, not only for what CloudStack does.
+        work.ctx = work.ctx.with_timeout(timeout);
+    }
     let start = Instant::now();
     let built = interrupt::run(&work.ctx, build(&work, command, &wanted));
     let image = built.map_err(|error| advise(error, command, &wanted))?;

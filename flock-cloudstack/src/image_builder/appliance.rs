@@ -4,8 +4,9 @@
 //! file(1) does, but only once all of it has arrived. What it would refuse is
 //! refused here before anything is sent.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -49,8 +50,8 @@ impl Appliance {
     /// another format; [`ErrorKind::Unsupported`] for a compression or feature
     /// that CloudStack or flock cannot read.
     pub(crate) fn open(path: &Path, format: ApplianceFormat, ctx: &Context) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
+        // Opening a pipe would wait for somebody to write to it.
+        let metadata = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
         if metadata.is_dir() {
             let message = format!("{} is a directory, not an appliance", path.display());
             return Err(error(ErrorKind::InvalidConfig, path, message));
@@ -59,6 +60,8 @@ impl Appliance {
             let message = format!("{} is not a file with something in it", path.display());
             return Err(error(ErrorKind::InvalidData, path, message));
         }
+        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
         let mut appliance = Self {
             path: path.to_path_buf(),
             compression: recognise(&file, path)?,
@@ -129,11 +132,27 @@ impl Appliance {
             .map_err(|error| Error::io("read", &self.path, error))?;
         let (at, magic) = USTAR;
         if head.get(at..at + magic.len()) == Some(magic) {
-            return Ok(());
+            return self.check_end();
         }
         let holds = if head.starts_with(b"conectix") { "a VHD" } else { "no POSIX tar archive" };
         let message = format!("{} is {holds}, though it should be a tar", self.path.display());
         Err(error(ErrorKind::InvalidData, &self.path, message))
+    }
+
+    /// A tar ends with blocks of zeros (POSIX.1-2017, pax, "ustar Interchange
+    /// Format"). How a compressed one ends is seen when it is unpacked.
+    fn check_end(&self) -> Result<()> {
+        if self.compression != Compression::None {
+            return Ok(());
+        }
+        let mut block = [1; 512];
+        let is_whole = self.length.is_multiple_of(512);
+        let read = self.file.read_exact_at(&mut block, self.length.saturating_sub(512));
+        if is_whole && read.is_ok() && block == [0; 512] {
+            return Ok(());
+        }
+        let message = format!("{} has no end: it is cut off", self.path.display());
+        Err(error(ErrorKind::InvalidData, &self.path, message).hint("build or fetch it again"))
     }
 
     /// The contents, decompressed.
@@ -216,7 +235,7 @@ mod tests {
     fn open(name: &str, bytes: &[u8], format: ApplianceFormat) -> Result<Appliance> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
         Appliance::open(&path, format, &Context::new())
     }
 
@@ -236,6 +255,12 @@ mod tests {
         assert_eq!((appliance.extension().as_str(), appliance.length), ("tar", 1024));
         assert_eq!(kind(open("x.tar", &[7; 4096], ApplianceFormat::Tar)), ErrorKind::InvalidData);
         assert_eq!(kind(open("x.tar", b"", ApplianceFormat::Tar)), ErrorKind::InvalidData);
+        for cut in [1000, 512] {
+            assert_eq!(
+                kind(open("x", &tar()[..cut], ApplianceFormat::Tar)),
+                ErrorKind::InvalidData
+            );
+        }
         assert_eq!(kind(open("x.tar", b"short", ApplianceFormat::Tar)), ErrorKind::InvalidData);
     }
 
@@ -281,10 +306,10 @@ mod tests {
     fn a_change_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.tar");
-        std::fs::write(&path, tar()).unwrap();
+        fs::write(&path, tar()).unwrap();
         let appliance = Appliance::open(&path, ApplianceFormat::Tar, &Context::new()).unwrap();
         appliance.check_unchanged().unwrap();
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"x").unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"x").unwrap();
         assert_eq!(appliance.check_unchanged().unwrap_err().kind(), ErrorKind::Conflict);
     }
 }

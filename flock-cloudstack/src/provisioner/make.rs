@@ -105,7 +105,7 @@ impl Making {
         if machine.is_none() && may_be_there {
             machine = self.recall(&found.untagged).await?;
             if let (None, Some(stranger)) = (&machine, found.untagged.first()) {
-                return Err(self.taken(stranger, "flock did not make it"));
+                return Err(self.taken(stranger, "it has no tags of flock"));
             }
         }
         if let Some(machine) = machine

@@ -105,7 +105,7 @@ impl Making {
             // Another process may be between the machine and its job.
             let patience = self.run.provisioner.settle_time;
             let found = self.search(patience, false).await?;
-            let stranger = || self.taken(stranger, "flock did not make it").caused_by(refused);
+            let stranger = || self.taken(stranger, "it has no tags of flock").caused_by(refused);
             return found.map(Some).ok_or_else(stranger);
         }
         // The name belongs to another node, to a machine that is destroyed but

@@ -21,6 +21,7 @@ pub mod signature;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod tags;
+mod tls;
 mod upload;
 mod volume_driver;
 

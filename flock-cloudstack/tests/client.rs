@@ -14,22 +14,3 @@ mod retries;
 #[path = "client/secrets.rs"]
 mod secrets;
 mod support;
-
-use std::error::Error as _;
-
-use flock_core::Error;
-
-/// Everything that can be seen of an error, by whatever way.
-fn all_of(error: &Error) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!("\n{inner} {inner:?}"));
-        cause = inner.source();
-    }
-    for (key, value) in error.context() {
-        text.push_str(&format!("\n{key}={value}"));
-    }
-    error.hints().for_each(|hint| text.push_str(hint));
-    text
-}

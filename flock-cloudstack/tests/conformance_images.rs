@@ -1,7 +1,10 @@
 //! The suite for image builders, on templates of a simulated CloudStack: with
-//! the appliance uploaded to it, and fetched by it.
+//! the appliance uploaded to it, and fetched by it, and with nodes made from
+//! the templates.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail so")]
+
+mod cloud;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ use flock_core::conformance::image_builder::{Subject, SuiteOptions, suite};
 use flock_core::conformance::{FaultInjector, Fixture, main as run};
 use flock_core::image_builder::{ApplianceFormat, ImageBuilder, ImageSource};
 use flock_core::layers::{Retry, RetryPolicy};
-use flock_core::{Operation, Result};
+use flock_core::{Operation, Provisioner, Result};
+
+use cloud::{completed, config, provisioner};
 
 /// A valid id that nothing has.
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
@@ -76,7 +81,9 @@ impl Fixture for Cloud {
             .with_latency(self.latency)
             .with_job_time(quick)
             .with_install_time(quick)
-            .with_upload_interval(tick);
+            .with_upload_interval(tick)
+            // A destroyed machine needs its template until it is expunged.
+            .with_user_expunge(true);
         let simulator = Simulator::start(options).await?;
         if self.shaky {
             let faults = FaultPlan::default_faults().into_iter().filter(is_survivable);
@@ -98,7 +105,10 @@ impl Fixture for Cloud {
         let faults = Broken(simulator.faults().clone());
         let subject =
             subject.with_broken(broken).with_foreign(theirs, "theirs").with_faults(faults);
-        Ok(subject.with_held((simulator, dir)))
+        Ok(subject
+            .with_nodes(self.nodes(&simulator, "ours")?)
+            .with_adjust(|spec| *spec = completed(spec.clone()))
+            .with_held((simulator, dir)))
     }
 }
 
@@ -107,31 +117,45 @@ impl Cloud {
         Self { upload, latency: Duration::ZERO, shaky: false, retry: false }
     }
 
-    fn builder(&self, simulator: &Simulator, namespace: &str) -> Result<Arc<dyn ImageBuilder>> {
-        let url = simulator.url().parse().expect("an address");
-        let (key, secret) = (simulator.api_key(), simulator.secret_key().clone());
-        let config = CloudStackConfig::new(url, key, secret)
+    fn client(simulator: &Simulator, namespace: &str) -> Result<Client> {
+        let config = config(simulator)
             .with_namespace(namespace)
             .with_request_timeout(Duration::from_secs(5));
+        Client::new(config)
+    }
+
+    fn builder(&self, simulator: &Simulator, namespace: &str) -> Result<Arc<dyn ImageBuilder>> {
         let options = TemplateOptions::new()
             .with_zones(["zone-1"])
             .with_os_type("Debian GNU/Linux 12 (64-bit)")
             .with_upload(self.upload.clone());
         let mut patience = Patience::default();
         patience.lost_reply = Duration::from_secs(1);
-        let builder = CloudStackImageBuilder::new(Client::new(config)?)
+        let builder = CloudStackImageBuilder::new(Self::client(simulator, namespace)?)
             .with_options(options)
             .with_patience(patience);
-        if !self.retry {
-            return Ok(Arc::new(builder));
-        }
+        Ok(match self.retry {
+            true => Arc::new(Retry::new(builder, self.policy())),
+            false => Arc::new(builder),
+        })
+    }
+
+    fn nodes(&self, simulator: &Simulator, namespace: &str) -> Result<Arc<dyn Provisioner>> {
+        let nodes = provisioner(Self::client(simulator, namespace)?);
+        Ok(match self.retry {
+            true => Arc::new(Retry::new(nodes, self.policy())),
+            false => Arc::new(nodes),
+        })
+    }
+
+    fn policy(&self) -> RetryPolicy {
         let mut policy = RetryPolicy::default();
         policy.first_delay = Duration::from_millis(1);
         policy.max_delay = Duration::from_millis(100);
         if self.shaky {
             policy.max_attempts = 50;
         }
-        Ok(Arc::new(Retry::new(builder, policy)))
+        policy
     }
 }
 
@@ -154,8 +178,11 @@ fn main() -> ExitCode {
     let sample = "http://127.0.0.1/".parse().expect("an address");
     let sample = CloudStackConfig::new(sample, "", flock_core::secret::Secret::new(""));
     let sample = CloudStackImageBuilder::new(Client::new(sample).expect("a client"));
-    let options =
-        SuiteOptions::new(sample.capabilities()).with_foreign().with_faults().with_broken();
+    let options = SuiteOptions::new(sample.capabilities())
+        .with_foreign()
+        .with_faults()
+        .with_broken()
+        .with_nodes();
     let direct = Cloud::new(Upload::Direct(DirectUpload::default()));
     let listen = "127.0.0.1:0".parse().expect("an address");
     let url = "http://127.0.0.1/".parse().expect("an address");

@@ -18,8 +18,7 @@ use serde_json::Value;
 pub use self::job::{Job, JobId, JobStatus, Started};
 pub use self::parameters::Parameters;
 pub use self::reply::open_reply;
-
-pub(crate) use self::transport::trusting;
+pub(crate) use self::transport::first_words;
 
 use self::pace::Pace;
 use self::transport::Failed;

@@ -1,23 +1,26 @@
 //! One request over HTTP, signed at the moment it is sent.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use flock_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
-use reqwest::{ClientBuilder, Response, StatusCode, redirect};
+use reqwest::{Response, StatusCode, redirect};
 use serde_json::Value;
+use url::Url;
 
 use super::Parameters;
 use super::reply::{self, Reply};
 use crate::config::{CloudStackConfig, Method};
 use crate::error::{ApiError, BACKEND, not_protocol};
 use crate::signature;
+use crate::tls::{self, Obstacle, Trust};
 
 /// The most that a reply may hold: 64 MiB. The largest are pages of 500
 /// virtual machines, of some megabytes.
 const MAX_REPLY: usize = 64 << 20;
+/// The most of an answer's text that is looked at where it is not CloudStack's.
+const MAX_TEXT: usize = 500;
 /// The longest wait that a proxy's `Retry-After` (RFC 9110, section 10.2.3)
 /// is believed.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -47,40 +50,13 @@ pub(super) fn only_reads(command: &str) -> bool {
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] if the certificates cannot be used.
 pub(super) fn http(config: &CloudStackConfig) -> Result<reqwest::Client> {
-    let unusable =
-        |message: String| Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND);
-    let mut builder = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("flock/", env!("CARGO_PKG_VERSION")))
         .timeout(config.request_timeout)
         .retry(reqwest::retry::never())
         .redirect(redirect::Policy::none())
         .referer(false);
-    if let Some(path) = &config.ca_file {
-        builder = trusting(builder, path)?;
-    }
-    if !config.verify_tls {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    builder.build().map_err(|source| {
-        unusable("cannot set up HTTPS".to_owned())
-            .hint("install the system's certificates (Debian: apt install ca-certificates)")
-            .caused_by(source)
-    })
-}
-
-/// The client that also trusts the certificate authorities in a PEM file.
-///
-/// # Errors
-/// Those of reading it; [`ErrorKind::InvalidConfig`] if there are none in it.
-pub(crate) fn trusting(builder: ClientBuilder, path: &Path) -> Result<ClientBuilder> {
-    let pem = std::fs::read(path)
-        .map_err(|source| Error::io("read the certificates in", path, source))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if certificates.is_empty() {
-        let message = format!("{} holds no PEM certificate", path.display());
-        return Err(Error::new(ErrorKind::InvalidConfig, message).in_backend(BACKEND));
-    }
-    Ok(builder.tls_certs_merge(certificates))
+    Trust { ca_file: config.ca_file.clone(), verify: config.verify_tls }.client(builder)
 }
 
 /// Sends a command once, as valid from `now` on, and reads the answer.
@@ -149,6 +125,12 @@ async fn answer(
     let clock = server_clock(&response);
     if let Some(error) = not_an_answer(command, &response) {
         return Err(match status {
+            StatusCode::BAD_REQUEST if config.url.scheme() == "http" => {
+                let text = first_words(&mut response).await;
+                let obstacle = Obstacle::of_answer(&config.url, status.as_u16(), &text);
+                let error = obstacle.map_or(error, |found| found.error(&server(&config.url)));
+                Failed::Wrong(error.with("command", command))
+            }
             StatusCode::TOO_MANY_REQUESTS => Failed::NotSent(error),
             // What a proxy says of a server it cannot reach may come after the
             // server has worked.
@@ -228,6 +210,21 @@ fn later(error: Error, response: &Response) -> Error {
     }
 }
 
+/// The begin of an answer, as text.
+pub(crate) async fn first_words(response: &mut Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_TEXT {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            // What the status says is enough.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    bytes.truncate(MAX_TEXT);
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// The server's clock, which HTTP tells (RFC 9110, section 6.6.1).
 fn server_clock(response: &Response) -> Option<SystemTime> {
     let text = response.headers().get(DATE)?.to_str().ok()?;
@@ -237,22 +234,16 @@ fn server_clock(response: &Response) -> Option<SystemTime> {
 /// What a failed exchange means. The texts never hold the query, whose
 /// signature is worth as much as a password while it is valid.
 fn transport(config: &CloudStackConfig, source: reqwest::Error) -> Failed {
-    let place = config.url.host_str().unwrap_or("the cloud").to_owned();
+    let (place, host) = (server(&config.url), config.url.host_str().unwrap_or_default());
     let source = source.without_url();
-    let causes = causes(&source);
-    let error =
-        |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("host", &place);
-    if source.is_connect() && causes.contains("certificate") {
-        let refused = error(
-            ErrorKind::InvalidData,
-            format!("the certificate of {place} is not trusted: {}", last_line(&causes)),
-        );
-        let hint = "name the authority that signed it (ca_file), or set verifysslcert to false \
-                    for this profile if you must";
-        return Failed::Wrong(refused.hint(hint).caused_by(source));
+    if let Some(obstacle) = Obstacle::of(&source) {
+        let error = obstacle.error(&place).with("host", host);
+        return Failed::Wrong(with_advice(error).caused_by(source));
     }
+    let error =
+        |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("host", host);
     if source.is_connect() {
-        let message = format!("cannot connect to {place}: {}", last_line(&causes));
+        let message = format!("cannot connect to {place}: {}", tls::last_cause(&source));
         let refused = error(ErrorKind::Unavailable, message).caused_by(source);
         return Failed::NotSent(refused.hint("check the profile's url, and the network"));
     }
@@ -265,14 +256,40 @@ fn transport(config: &CloudStackConfig, source: reqwest::Error) -> Failed {
     } else {
         (ErrorKind::Unavailable, format!("the connection to {place} broke"))
     };
-    Failed::Lost(error(kind, message).retryable().caused_by(source))
+    let error = error(kind, message).retryable();
+    // Some servers answer so to whoever does not speak TLS.
+    let error = match config.url.scheme() {
+        "http" if is_no_http(&source) => {
+            error.hint("if that is its port for HTTPS, the profile's url must begin with https://")
+        }
+        _ => error,
+    };
+    Failed::Lost(error.caused_by(source))
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(error.source(), |cause| cause.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+/// Adds what can be done about a certificate that is not trusted.
+fn with_advice(error: Error) -> Error {
+    if tls::is_unknown_authority(&error) {
+        return error.hint(
+            "name the authority that signed it (ca_file), or set verifysslcert to false for this \
+             profile if you must",
+        );
+    }
+    match tls::is_certificate(&error) {
+        true => error.hint("or set verifysslcert to false for this profile if you must"),
+        false => error,
+    }
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or("no reason given")
+/// Whether a server has closed the connection, or answered with something
+/// else, before it said anything in HTTP.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let cause = tls::last_cause(error);
+    ["before message completed", "invalid HTTP"].iter().any(|words| cause.contains(words))
+}
+
+/// The server's name, with the port if the address has one.
+fn server(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("the cloud");
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

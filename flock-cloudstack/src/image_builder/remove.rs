@@ -8,6 +8,8 @@ use flock_core::{Context, Error, ErrorKind, ImageId, Result};
 
 use super::group::{Group, zone_name};
 use super::{CloudStackImageBuilder, is_missing};
+use crate::api::Machine;
+use crate::client::Parameters;
 use crate::error::{BACKEND, is_outcome_unknown};
 
 /// The waits between two tries.
@@ -15,6 +17,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often a try may fail for a passing reason.
 const MAX_FAILURES: u32 = 5;
+/// How many of the machines that need a template are named.
+const MOST_NAMES: usize = 3;
 
 /// How a template is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,10 +96,7 @@ impl CloudStackImageBuilder {
                 Err(error) if is_missing(&error) => return Ok(()),
                 Err(error) => error.with("image", &group.id),
             };
-            if is_in_use(&error) {
-                return Err(in_use(group, error));
-            }
-            if self.is_busy(limited, group, &error).await? {
+            if !is_in_use(&error) && self.is_busy(limited, group, &error).await? {
                 if !std::mem::replace(&mut told, true) {
                     let text = format!("{} is deleted when CloudStack lets go of it", group.name);
                     ctx.message(Level::Info, text);
@@ -103,12 +104,46 @@ impl CloudStackImageBuilder {
             } else if failures < MAX_FAILURES && may_pass(&error) {
                 failures += 1;
             } else {
-                return Err(error);
+                return Err(self.refusal(limited, group, zone, error).await);
             }
             tracing::debug!(template = group.id, %error, elapsed = ?begun.elapsed(), "deleting again");
             limited.sleep(wait).await.map_err(|end| busy(group, &end, error))?;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// The error, with who needs the template if that is why.
+    async fn refusal(
+        &self,
+        ctx: &Context,
+        group: &Group,
+        zone: Option<&str>,
+        error: Error,
+    ) -> Error {
+        let says_so = is_in_use(&error);
+        if !says_so && error.kind() != ErrorKind::Unexpected {
+            return error;
+        }
+        match self.needed_by(ctx, group, zone).await {
+            needed_by if says_so || !needed_by.is_empty() => in_use(group, &needed_by, error),
+            _ => error,
+        }
+    }
+
+    /// The names of the virtual machines that were made from the template, as
+    /// far as the account sees them: none where it may not list them.
+    async fn needed_by(&self, ctx: &Context, group: &Group, zone: Option<&str>) -> Vec<String> {
+        let asked = Parameters::new().with("templateid", &group.id).with_some("zoneid", zone);
+        let machines = match self.client.machines(ctx, &asked).await {
+            Ok(machines) => machines,
+            Err(error) => {
+                tracing::debug!(template = group.id, %error, "cannot tell what needs a template");
+                return Vec::new();
+            }
+        };
+        // Versions that do not know the parameter list all of them.
+        let needs = |machine: &Machine| machine.template_id.as_deref() == Some(&group.id);
+        machines.into_iter().filter(needs).map(|machine| machine.name).collect()
     }
 
     /// Whether CloudStack refuses because it works on the template. It says so
@@ -143,13 +178,20 @@ pub(super) fn zone_id(group: &Group, zone: &str) -> Result<String> {
 
 /// `TemplateManagerImpl.deleteTemplate`: "… because there are [2] VM instances
 /// using it", in older versions "… because VM instances: [a] are using it".
+/// Who is no administrator is told of an internal error only.
 fn is_in_use(error: &Error) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     text.contains("using it") || text.contains("used by")
 }
 
-fn in_use(group: &Group, error: Error) -> Error {
-    let message = format!("virtual machines were made from template {}", group.name);
+fn in_use(group: &Group, needed_by: &[String], error: Error) -> Error {
+    let mut by = needed_by.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+    match needed_by.len() {
+        0 => by.push_str("virtual machines"),
+        all if all > MOST_NAMES => by.push_str(&format!(" and {} more", all - MOST_NAMES)),
+        _ => {}
+    }
+    let message = format!("template {} is needed by {by}", group.name);
     Error::new(ErrorKind::Conflict, message)
         .in_backend(BACKEND)
         .with("image", &group.id)

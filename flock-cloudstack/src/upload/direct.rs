@@ -11,11 +11,12 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use url::Url;
 
 use super::body::FileBody;
-use super::http::{self, Trust};
+use super::http;
 use super::send::watched;
 use crate::api::UploadParams;
 use crate::error::BACKEND;
 use crate::image_builder::{Appliance, DirectUpload, shown};
+use crate::tls::{self, Trust};
 
 /// An appliance on its way to CloudStack.
 #[derive(Debug)]
@@ -101,17 +102,19 @@ impl Direct<'_> {
 /// What to do about a certificate that is not trusted, or a VM that cannot be
 /// reached.
 fn explained(error: Error, url: &Url) -> Error {
-    if http::is_certificate(&error) {
-        return error
-            .hint(
-                "it is the one of the cloud's secondary storage VM; the one that CloudStack \
-                 brings along (*.realhostip.com) expired in 2017, and the operator has to \
-                 install another",
-            )
-            .hint(
-                "name the authority that signed it (upload.ca_file, --ca-file); or, if you must, do \
-                 not verify it for this upload (upload.verify_tls, --insecure-upload)",
-            );
+    if tls::is_certificate(&error) {
+        let error = error.hint(
+            "it is the one of the cloud's secondary storage VM; the one that CloudStack brings \
+             along (*.realhostip.com) expired in 2017, and the operator has to install another",
+        );
+        let error = match tls::is_unknown_authority(&error) {
+            true => error.hint("name the authority that signed it (upload.ca_file, --ca-file)"),
+            false => error,
+        };
+        return error.hint(
+            "or, if you must, do not verify it for this upload (upload.verify_tls, \
+             --insecure-upload)",
+        );
     }
     let place = shown(url);
     error.hint(format!(

@@ -1,7 +1,5 @@
 //! The HTTP client for uploads, and what its answers mean.
 
-use std::error::Error as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use flock_core::{Context, Error, ErrorKind, Result};
@@ -10,20 +8,12 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
 use crate::blocking;
+use crate::client::first_words;
 use crate::error::BACKEND;
 use crate::image_builder::shown;
+use crate::tls::{self, Obstacle, Trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The most of an answer's text that is shown.
-const MAX_TEXT: usize = 500;
-
-/// Whom to believe that they are who they say.
-#[derive(Debug, Clone)]
-pub(super) struct Trust {
-    /// Authorities beside the system's.
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) verify: bool,
-}
 
 /// Makes the client. It speaks HTTP/1.1 only, which for one large body is the
 /// fastest, and all that a secondary storage VM speaks. Redirects are not
@@ -34,25 +24,14 @@ pub(super) struct Trust {
 /// [`ErrorKind::InvalidConfig`] if the certificates cannot be used.
 pub(super) async fn client(ctx: &Context, trust: Trust) -> Result<Client> {
     blocking::run(ctx, move |_| {
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("flock/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .connect_timeout(CONNECT_TIMEOUT)
             .retry(reqwest::retry::never())
             .redirect(redirect::Policy::none())
             .referer(false);
-        if let Some(path) = &trust.ca_file {
-            builder = crate::client::trusting(builder, path)?;
-        }
-        if !trust.verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
-        builder.build().map_err(|source| {
-            Error::new(ErrorKind::InvalidConfig, "cannot set up HTTPS")
-                .in_backend(BACKEND)
-                .hint("install the system's certificates (Debian: apt install ca-certificates)")
-                .caused_by(source)
-        })
+        trust.client(builder)
     })
     .await
 }
@@ -60,21 +39,13 @@ pub(super) async fn client(ctx: &Context, trust: Trust) -> Result<Client> {
 /// The error for a request that got no answer.
 pub(super) fn broken(url: &Url, source: reqwest::Error) -> Error {
     let (place, source) = (shown(url), source.without_url());
-    let first = source.source();
-    let causes = std::iter::successors(first, |cause| (*cause).source()).map(ToString::to_string);
-    let causes: Vec<_> = causes.collect();
-    let is_tls = causes.iter().any(|cause| cause.contains("certificate"));
-    let last = causes.last().map_or("no reason given", String::as_str);
+    if let Some(obstacle) = Obstacle::of(&source) {
+        return obstacle.error(&place).with("url", &place).caused_by(source);
+    }
     let error =
         |kind, message: String| Error::new(kind, message).in_backend(BACKEND).with("url", &place);
-    if source.is_connect() && is_tls {
-        let message = format!("the certificate of {place} is not trusted: {last}");
-        return error(ErrorKind::InvalidData, message)
-            .with(CERTIFICATE, "untrusted")
-            .caused_by(source);
-    }
     if source.is_connect() {
-        let message = format!("cannot connect to {place}: {last}");
+        let message = format!("cannot connect to {place}: {}", tls::last_cause(&source));
         return error(ErrorKind::Unavailable, message).caused_by(source);
     }
     if source.is_builder() {
@@ -84,14 +55,6 @@ pub(super) fn broken(url: &Url, source: reqwest::Error) -> Error {
     error(ErrorKind::Unavailable, format!("the connection to {place} broke")).caused_by(source)
 }
 
-/// The context value that the error for a certificate has.
-const CERTIFICATE: &str = "certificate";
-
-/// Whether nothing was sent because the certificate was not trusted.
-pub(super) fn is_certificate(error: &Error) -> bool {
-    error.context_value(CERTIFICATE).is_some()
-}
-
 /// The error for a status that is not one of success, with the first words of
 /// the answer (RFC 9110, section 15; RFC 4918, section 11).
 pub(super) async fn refused(url: &Url, mut response: Response) -> Error {
@@ -99,8 +62,13 @@ pub(super) async fn refused(url: &Url, mut response: Response) -> Error {
     let delay = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let delay = delay.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
     let text = first_words(&mut response).await;
-    let (kind, what, hint) = meaning(status);
     let place = shown(url);
+    if let Some(obstacle) = Obstacle::of_answer(url, status.as_u16(), &text) {
+        return obstacle.error(&place).with("url", place);
+    }
+    // A web page says no more than the status.
+    let text = if text.starts_with('<') { "" } else { text.as_str() };
+    let (kind, what, hint) = meaning(status);
     let says = if text.is_empty() { String::new() } else { format!(": {text}") };
     let message = format!("{place}: {what} (HTTP {}){says}", status.as_u16());
     let mut error = Error::new(kind, message)
@@ -114,25 +82,6 @@ pub(super) async fn refused(url: &Url, mut response: Response) -> Error {
         Some(delay) if error.is_retryable() => error.retry_after_at_least(delay),
         _ => error,
     }
-}
-
-/// The begin of an answer, if it is text that is not a web page.
-pub(super) async fn first_words(response: &mut Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < MAX_TEXT {
-        match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            // What the status says is enough.
-            Ok(None) | Err(_) => break,
-        }
-    }
-    bytes.truncate(MAX_TEXT);
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.trim();
-    if text.starts_with('<') {
-        return String::new();
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn meaning(status: StatusCode) -> (ErrorKind, &'static str, &'static str) {

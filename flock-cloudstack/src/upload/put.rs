@@ -14,11 +14,12 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use url::{Host, Url};
 
 use super::body::FileBody;
-use super::http::{self, Trust};
+use super::http;
 use super::send::watched;
 use crate::blocking;
 use crate::error::BACKEND;
 use crate::image_builder::{Appliance, PutUpload, shown};
+use crate::tls::{self, Trust};
 
 /// How often an upload that broke is begun or continued, in all.
 const MAX_TRIES: u32 = 5;
@@ -108,7 +109,7 @@ impl Put<'_> {
     /// What is at an address, as far as the server tells.
     async fn look(&self, session: &Session, url: &Url) -> Result<Option<Seen>> {
         let request = session.request(Method::HEAD, url, &self.target).timeout(LOOK_TIMEOUT);
-        let asked = async { request.send().await.map_err(|error| http::broken(url, error)) };
+        let asked = async { request.send().await.map_err(|error| broken(url, error)) };
         let response = self.ctx.run(asked).await?;
         match response.status() {
             status if status.is_success() => Ok(Some(Seen::read(response.headers()))),
@@ -200,8 +201,7 @@ impl Put<'_> {
                 request.header(CONTENT_RANGE, format!("bytes {start}-{}/{length}", length - 1));
         }
         let task = self.task(start);
-        let exchange =
-            async { request.send().await.map_err(|error| http::broken(&self.target, error)) };
+        let exchange = async { request.send().await.map_err(|error| broken(&self.target, error)) };
         let response = watched(self.ctx, &task, &meter, length - start, exchange).await?;
         if response.status().is_success() {
             if start > 0 {
@@ -288,6 +288,15 @@ impl Session {
             Some(login) => request.header(AUTHORIZATION, login),
             None => request,
         }
+    }
+}
+
+/// The error for a request that got no answer.
+fn broken(url: &Url, source: reqwest::Error) -> Error {
+    let error = http::broken(url, source);
+    match tls::is_unknown_authority(&error) {
+        true => error.hint("name the authority that signed it (upload.ca_file, --ca-file)"),
+        false => error,
     }
 }
 

@@ -5,8 +5,7 @@ use flock_core::Context;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::all_of;
-use crate::support::{Answer, SECRET, Server};
+use crate::support::{Answer, SECRET, Server, all_of};
 
 const PASSWORD: &str = "pa55-w0rd";
 

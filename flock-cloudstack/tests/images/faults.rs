@@ -122,50 +122,56 @@ async fn of_two_requests_for_one_name_one_gets_it() {
     place.expect(&[("web:v1", "zone-1"), ("web:v2", "zone-1"), ("web:v3", "zone-1")]);
 }
 
-/// A program that is killed, after each of its requests: before the request
-/// had its effect, and with the effect yet to come.
-#[tokio::test]
+/// A program that is killed at each of its requests: before the request had
+/// its effect, and with the effect yet to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_killed_at_any_step_is_finished_by_the_next() {
+    /// More than a build needs that nothing goes wrong with.
+    const STEPS: u64 = 16;
     let serve = || {
         let listen = "127.0.0.1:0".parse().unwrap();
         Upload::Serve(ServeUpload::new(listen, "http://127.0.0.1/".parse().unwrap()))
     };
-    for (upload, name) in [(None, "direct"), (Some(serve()), "serve")] {
-        let mut options = TemplateOptions::new().with_zones(["zone-1"]).with_os_type(OS_TYPE);
-        options.upload = upload;
-        let (mut steps, mut is_done) = (0, false);
-        while !is_done {
-            for fault in [Fault::Hang, Fault::Delay(Duration::from_millis(80))] {
-                let place = Place::new().await;
-                let rule = FaultRule::new(fault.clone()).with_skip(steps).with_times(1);
-                place.simulator.faults().add(rule);
-                let spec = place.spec("v1");
-                let builder = place.builder().with_options(options.clone());
-                let (ctx, simulator) = (Context::new(), &place.simulator);
-                let killed = async {
-                    while simulator.faults().happened().is_empty() {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                };
-                tokio::select! {
-                    built = builder.build(&ctx, &spec) => {
-                        built.unwrap();
-                        is_done = true;
-                    }
-                    () = killed => {}
-                }
-                let again = place.builder().with_options(options.clone());
-                let image = again.build(&ctx, &spec).await.unwrap();
-                let listed = again.list(&ctx, &ListFilter::all()).await.unwrap();
-                let ids: Vec<_> = listed.iter().map(|image| &image.id).collect();
-                assert_eq!(ids, [&image.id], "{name}, step {steps}, {fault}");
-                place.expect(&[("web:v1", "zone-1")]);
-            }
-            steps += 1;
+    let mut killed = tokio::task::JoinSet::new();
+    for fault in [Fault::Hang, Fault::Delay(Duration::from_millis(80))] {
+        for step in 0..STEPS {
+            killed.spawn(killed_at(step, fault.clone(), None));
+            killed.spawn(killed_at(step, fault.clone(), Some(serve())));
         }
-        assert!(steps > 8, "{name}: {steps}");
     }
+    let killed = killed.join_all().await.into_iter().filter(|was_killed| *was_killed).count();
+    // A build has more than eight; behind the last there is nothing to kill.
+    assert!(killed > 4 * 8, "{killed}");
+}
+
+/// Tells whether the build was killed before it was done.
+async fn killed_at(step: u64, fault: Fault, upload: Option<Upload>) -> bool {
+    let place = Place::new().await;
+    let faults = place.simulator.faults();
+    faults.add(FaultRule::new(fault.clone()).with_skip(step).with_times(1));
+    let mut options = TemplateOptions::new().with_zones(["zone-1"]).with_os_type(OS_TYPE);
+    options.upload = upload;
+    let spec = place.spec("v1");
+    let (ctx, builder) = (Context::new(), place.builder().with_options(options.clone()));
+    let kill = async {
+        while faults.happened().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let was_killed = tokio::select! {
+        built = builder.build(&ctx, &spec) => built.map(|_| false).unwrap(),
+        () = kill => true,
+    };
+    // The next program meets nothing bad.
+    faults.clear();
+    let again = place.builder().with_options(options);
+    let image = again.build(&ctx, &spec).await.unwrap();
+    let listed = again.list(&ctx, &ListFilter::all()).await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|image| &image.id).collect();
+    assert_eq!(ids, [&image.id], "step {step}, {fault}");
+    place.expect(&[("web:v1", "zone-1")]);
+    was_killed
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use flock_cloudstack::Parameters;
 use flock_cloudstack::image_builder::DeleteOptions;
-use flock_cloudstack::simulator::ZoneOptions;
+use flock_cloudstack::simulator::{AccountOptions, Role, ZoneOptions};
 use flock_core::image_builder::{ImageBuilder as _, ImageBuilderExt as _, ImageStatus};
 use flock_core::{Context, ErrorKind};
 
@@ -86,21 +86,29 @@ async fn a_template_is_copied_and_deleted_zone_by_zone() {
 
 #[tokio::test]
 async fn a_template_that_is_needed_stays() {
-    let place = Place::new().await;
-    let (builder, ctx, client) = (place.builder(), Context::new(), place.client());
-    let image = builder.build(&ctx, &place.spec("v1")).await.unwrap();
-    let zone = client.zones(&ctx).await.unwrap().remove(0);
-    let offering = client.service_offerings(&ctx).await.unwrap().remove(0);
-    let asked = Parameters::new()
-        .with("zoneid", zone.id)
-        .with("serviceofferingid", offering.id)
-        .with("templateid", image.id.as_str());
-    client.run(&ctx, "deployVirtualMachine", &asked).await.unwrap();
-    let refused = builder.delete(&ctx, &image.id).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
-    let forced = DeleteOptions::new().with_forced(true);
-    builder.delete_with(&ctx, &image.id, &forced).await.unwrap();
-    assert!(place.simulator.templates().is_empty());
+    // CloudStack tells administrators why, and users nothing.
+    for account in [AccountOptions::new("me").with_role(Role::Admin), AccountOptions::new("me")] {
+        let place = Place::with(quick().with_account(account)).await;
+        let (builder, ctx, client) = (place.builder(), Context::new(), place.client());
+        let image = builder.build(&ctx, &place.spec("v1")).await.unwrap();
+        let zone = client.zones(&ctx).await.unwrap().remove(0);
+        let offering = client.service_offerings(&ctx).await.unwrap().remove(0);
+        for name in ["web-1", "web-2", "web-3", "web-4"] {
+            let asked = Parameters::new()
+                .with("zoneid", &zone.id)
+                .with("serviceofferingid", &offering.id)
+                .with("templateid", image.id.as_str())
+                .with("name", name);
+            client.run(&ctx, "deployVirtualMachine", &asked).await.unwrap();
+        }
+        let refused = builder.delete(&ctx, &image.id).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
+        let text = refused.to_string();
+        assert!(text.ends_with("is needed by web-1, web-2, web-3 and 1 more"), "{text}");
+        let forced = DeleteOptions::new().with_forced(true);
+        builder.delete_with(&ctx, &image.id, &forced).await.unwrap();
+        assert!(place.simulator.templates().is_empty());
+    }
 }
 
 #[tokio::test]

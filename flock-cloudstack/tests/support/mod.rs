@@ -12,10 +12,12 @@
 )]
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use flock_cloudstack::signature::sign;
 use flock_cloudstack::{Client, CloudStackConfig};
+use flock_core::Error;
 use flock_core::secret::Secret;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -206,4 +208,19 @@ fn checked(
     assert_eq!(parameters.remove("signatureversion").as_deref(), Some("3"));
     let expires = parameters.remove("expires").expect("a time stamp");
     Request { method, path, parameters, in_body, expires }
+}
+
+/// Everything that can be seen of an error, by whatever way.
+pub fn all_of(error: &Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!("\n{inner} {inner:?}"));
+        cause = inner.source();
+    }
+    for (key, value) in error.context() {
+        text.push_str(&format!("\n{key}={value}"));
+    }
+    error.hints().for_each(|hint| text.push_str(hint));
+    text
 }

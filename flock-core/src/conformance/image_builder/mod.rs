@@ -13,6 +13,7 @@ use super::{
 use crate::image_builder::{
     Image, ImageBuilder, ImageCapabilities, ImageSource, ImageSpec, ImageStatus,
 };
+use crate::provisioner::{DeploySpec, Node, NodeStatus};
 use crate::{Context, ImageId, ListFilter, Owner, Provisioner, RequestId, Result};
 
 /// What a fixture's subjects offer, which decides the cases that can run.
@@ -67,6 +68,8 @@ impl SuiteOptions {
     }
 }
 
+type Adjust = Arc<dyn Fn(&mut DeploySpec) + Send + Sync>;
+
 /// A builder to test, with what the cases need beside it.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -89,6 +92,7 @@ pub struct Subject {
     pub faults: Option<Arc<dyn FaultInjector>>,
     /// A provisioner that deploys the images.
     pub nodes: Option<Arc<dyn Provisioner>>,
+    adjust: Option<Adjust>,
     held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -122,6 +126,7 @@ impl Subject {
             foreign: None,
             faults: None,
             nodes: None,
+            adjust: None,
             held: None,
         }
     }
@@ -158,6 +163,14 @@ impl Subject {
         self
     }
 
+    /// Completes every spec of a node with what the provisioner cannot do
+    /// without: a size, options.
+    #[must_use]
+    pub fn with_adjust(mut self, adjust: impl Fn(&mut DeploySpec) + Send + Sync + 'static) -> Self {
+        self.adjust = Some(Arc::new(adjust));
+        self
+    }
+
     /// Keeps something alive as long as the subject, for example the
     /// temporary directory with its sources.
     #[must_use]
@@ -189,6 +202,19 @@ impl Subject {
 
     async fn list(&self) -> Result<Vec<Image>> {
         self.builder.list(&Context::new(), &ListFilter::all()).await
+    }
+
+    /// A running node made from the image, and the provisioner it is of.
+    async fn node(&self, image: &Image) -> Result<(&dyn Provisioner, Node), Failure> {
+        let nodes = &**expect_some(self.nodes.as_ref(), "the subject's provisioner")?;
+        let mut spec = DeploySpec::new(self.owner(), image.id.clone(), ["web"]);
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut spec);
+        }
+        let made = nodes.deploy(&Context::new(), &spec).await?.into_nodes()?;
+        let node = expect_some(made.into_iter().next(), "the deployed node")?;
+        expect_eq(node.status, NodeStatus::Running, "the node's status")?;
+        Ok((nodes, node))
     }
 
     fn foreign(&self) -> Result<(&dyn ImageBuilder, Owner), Failure> {

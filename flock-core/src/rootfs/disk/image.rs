@@ -138,7 +138,7 @@ impl DiskImage {
         let length = source.length().map_err(failed)?;
         let container = match stated {
             Some(container) => container,
-            None => container(&source, length).map_err(failed)?,
+            None => container(&name, &source, length).map_err(failed)?,
         };
         let reader = match container {
             Container::Qcow2 => Reader::Qcow2(qcow2::open(source, checks, ctx).map_err(placed)?),
@@ -260,48 +260,58 @@ impl Container {
     }
 }
 
-/// Recognises the format by the first and last [`START`] bytes of a file.
-pub(super) fn recognise(start: &[u8], end: &[u8]) -> Result<Container> {
+/// Recognises the format by the first and last [`START`] bytes of a file;
+/// `name` is for messages.
+pub(super) fn recognise(name: &str, start: &[u8], end: &[u8]) -> Result<Container> {
     if qcow2::is_qcow2(start) {
         return Ok(Container::Qcow2);
     }
-    refuse_what_is_no_disk(start)?;
-    for (at, magic, name) in OTHERS {
+    refuse_what_is_no_disk(name, start)?;
+    for (at, magic, format) in OTHERS {
         if start.get(at..).is_some_and(|rest| rest.starts_with(magic)) {
-            let message = format!("the format {name} is not supported");
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .hint("convert it first, for example with `qemu-img convert`"));
+            return Err(unsupported(
+                name,
+                &format!("has the format {format}, which is not supported"),
+            )
+            .hint("convert it first, for example with `qemu-img convert`"));
         }
     }
     if vhd::is_vhd(start, end) { Ok(Container::Vhd) } else { Ok(Container::Raw) }
 }
 
 /// Refuses what would be a raw disk of bytes that no machine could use.
-fn refuse_what_is_no_disk(start: &[u8]) -> Result<()> {
+fn refuse_what_is_no_disk(name: &str, start: &[u8]) -> Result<()> {
     // POSIX.1-2017, pax, "ustar Header Block".
     const TAR: (usize, &[u8]) = (257, b"ustar");
-    let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
     let compression = Compression::recognise(start);
     if compression != Compression::None {
         let program = compression.as_str();
-        return Err(unsupported(format!("the image is compressed with {program}"))
-            .hint(format!("decompress it first: `{program} -d`")));
+        return Err(unsupported(
+            name,
+            &format!("is compressed with {program}, so no disk can be read in it"),
+        )
+        .hint(format!("decompress it first: `{program} -d`")));
     }
     if start.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
-        return Err(unsupported("this is a tar archive, not a disk image".to_owned()));
+        return Err(unsupported(name, "is a tar archive, not a disk image"));
     }
     Ok(())
 }
 
-/// Recognises the format of a file.
-pub(super) fn container(source: &Source, length: u64) -> io::Result<Container> {
+/// The error for a file that is something else than a disk flock can read.
+fn unsupported(name: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{name} {what}")).with("path", name)
+}
+
+/// Recognises the format of a file; `name` is for messages.
+pub(super) fn container(name: &str, source: &Source, length: u64) -> io::Result<Container> {
     let mut start = vec![0; usize::try_from(length).unwrap_or(START).min(START)];
     source.read_at(&mut start, 0)?;
     let end = match length.checked_sub(START as u64) {
         Some(at) => source.read::<START>(at)?.to_vec(),
         None => Vec::new(),
     };
-    Ok(recognise(&start, &end)?)
+    Ok(recognise(name, &start, &end)?)
 }
 
 fn check_raw(length: u64) -> Check {

@@ -136,7 +136,8 @@ pub fn inspect(path: &Path, ctx: &Context) -> Result<Inspection> {
     };
     let read = |error| Error::io("read", path, error);
     let length = source.length().map_err(read)?;
-    let kind = container(&source, length).map_err(read)?;
+    let name = path.display().to_string();
+    let kind = container(&name, &source, length).map_err(read)?;
     let mut report = Inspection {
         path: path.to_path_buf(),
         format: name_of(kind),

@@ -224,3 +224,24 @@ fn formats_have_names_and_files_of_their_own() {
     assert_eq!(named("disk.vhd"), Some(DiskFormat::VhdDynamic));
     assert_eq!((named("disk"), named("disk.gz")), (None, None));
 }
+
+#[test]
+fn the_file_that_is_refused_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::new();
+    let mut tar = vec![0; 1024];
+    tar[257..262].copy_from_slice(b"ustar");
+    for (name, bytes, says) in [
+        ("root.tar", &tar[..], "is a tar archive"),
+        ("disk.gz", b"\x1f\x8b\x08", "is compressed with gzip"),
+        ("disk.vmdk", b"KDMV", "VMDK"),
+    ] {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = DiskImage::open(&path, &ctx).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let (path, text) = (path.display().to_string(), error.to_string());
+        assert!(text.starts_with(&path) && text.contains(says), "{text}");
+        assert_eq!(error.context_value("path"), Some(path.as_str()));
+    }
+}

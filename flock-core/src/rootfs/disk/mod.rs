@@ -35,6 +35,7 @@ mod head;
 mod id;
 mod image;
 mod inspect;
+mod open;
 pub mod partition_table;
 pub mod qcow2;
 mod reader;

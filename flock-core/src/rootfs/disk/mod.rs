@@ -40,6 +40,7 @@ pub mod partition_table;
 pub mod qcow2;
 mod reader;
 mod seek;
+mod slots;
 #[cfg(test)]
 mod tests;
 pub mod vhd;

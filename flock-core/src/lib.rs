@@ -475,6 +475,7 @@ pub mod app;
 pub mod appliance;
 pub mod backend;
 pub mod cache;
+pub mod certificate;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod context;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use flock_core::{Error, ErrorKind, Result};
+use flock_core::{Error, ErrorKind, Result, certificate};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use reqwest::{ClientBuilder, Response, StatusCode, redirect};
@@ -247,8 +247,9 @@ fn transport(config: &CloudStackConfig, source: reqwest::Error) -> Failed {
             ErrorKind::InvalidData,
             format!("the certificate of {place} is not trusted: {}", last_line(&causes)),
         );
-        let hint = "name the authority that signed it (ca_file), or set verifysslcert to false \
-                    for this profile if you must";
+        let hint = certificate::advice(&causes);
+        let refused = refused.hint(hint.unwrap_or("name the authority that signed it (ca_file)"));
+        let hint = "if you must, set verifysslcert to false for this profile";
         return Failed::Wrong(refused.hint(hint).caused_by(source));
     }
     if source.is_connect() {

@@ -9,16 +9,19 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::output::{SCHEMA, Style};
+use crate::terminal::printable;
 
-/// The error as text. `style` colours the words in front.
+/// The error as text. `style` colours the words in front. What steers a
+/// terminal is escaped: names and answers from outside are in it.
 pub(crate) fn text(error: &Error, style: Style) -> String {
-    let mut text = format!("{} {error}\n", style.red("error:"));
+    let message = error.to_string();
+    let mut text = format!("{} {}\n", style.red("error:"), printable(&message));
     let causes = causes(error);
     if !causes.is_empty() {
         text.push_str("Caused by:\n");
         for cause in causes {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {cause}");
+            let _ = writeln!(text, "  {}", printable(&cause));
         }
     }
     let mut hints = error.hints().peekable();
@@ -26,7 +29,7 @@ pub(crate) fn text(error: &Error, style: Style) -> String {
         text.push('\n');
     }
     for hint in hints {
-        let _ = writeln!(text, "{} {hint}", style.cyan("hint:"));
+        let _ = writeln!(text, "{} {}", style.cyan("hint:"), printable(hint));
     }
     text
 }
@@ -116,6 +119,22 @@ mod tests {
 
         hint: check the network
         ");
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        let inner = Error::new(ErrorKind::NotFound, "\u{9b}2J");
+        let error = Error::new(ErrorKind::InvalidConfig, "unknown key '\x1b]0;owned\x07'")
+            .hint("\u{202e}txt.exe")
+            .caused_by(inner);
+        insta::assert_snapshot!(text(&error, Style::plain()), @r"
+        error: unknown key '\u{1b}]0;owned\u{7}'
+        Caused by:
+          \u{9b}2J
+
+        hint: \u{202e}txt.exe
+        ");
+        assert_eq!(Shown::from(&error).message(), "unknown key '\x1b]0;owned\x07'");
     }
 
     #[test]

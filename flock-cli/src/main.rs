@@ -9,6 +9,7 @@ mod exit;
 mod interrupt;
 mod output;
 mod progress;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::{self, ErrorDocument};
 use crate::exit::Exit;
+use crate::terminal::printable;
 
 /// The version of every JSON document that flock prints.
 pub(crate) const SCHEMA: u32 = 1;
@@ -102,13 +103,13 @@ impl Printer {
     /// Says on standard error what a person may want to know.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            to_stderr(&format!("{text}\n"));
+            to_stderr(&format!("{}\n", printable(text)));
         }
     }
 
     /// Says on standard error what a person should know.
     pub(crate) fn warning(&self, text: &str) {
-        to_stderr(&format!("{} {text}\n", self.err.yellow("warning:")));
+        to_stderr(&format!("{} {}\n", self.err.yellow("warning:"), printable(text)));
     }
 
     /// Shows why the command ended and turns it into the exit code.

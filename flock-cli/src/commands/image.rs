@@ -15,6 +15,7 @@ use super::Session;
 use crate::cli::{Convert, Image, ImageFormat, Subformat};
 use crate::exit::Exit;
 use crate::output::{Result, Style, columns, size};
+use crate::terminal::printable;
 use crate::{interrupt, progress};
 
 /// What `flock image inspect --json` prints.
@@ -106,7 +107,11 @@ fn stated(format: ImageFormat) -> DiskFormat {
 /// The format that is asked for, or that the output's name says.
 fn format(command: &Convert) -> Result<DiskFormat, Error> {
     let named = DiskFormat::from_file_name(&command.output);
-    let Some(wanted) = command.format.map(stated).or(named) else {
+    let asked = command.format.map(stated);
+    if let (Some(asked), Some(named)) = (asked, named.filter(|named| Some(*named) != asked)) {
+        return Err(contradiction(&command.output, asked, named));
+    }
+    let Some(wanted) = asked.or(named) else {
         let message = format!("'{}' does not say which format is wanted", command.output.display());
         return Err(Error::new(ErrorKind::InvalidConfig, message)
             .hint("`--format raw|vhd|qcow2` does; so do .raw, .img, .vhd and .qcow2"));
@@ -123,6 +128,20 @@ fn format(command: &Convert) -> Result<DiskFormat, Error> {
     }
 }
 
+/// The error for an output whose name says another format than is asked for.
+fn contradiction(output: &Path, asked: DiskFormat, named: DiskFormat) -> Error {
+    let name = |format| match format {
+        DiskFormat::VhdFixed | DiskFormat::VhdDynamic => "vhd",
+        other => other.as_str(),
+    };
+    let (asked, named, shown) = (name(asked), name(named), output.display());
+    let message = format!("the output {shown} has a name for {named}, not for {asked}");
+    Error::new(ErrorKind::InvalidConfig, message)
+        .with("path", shown.to_string())
+        .with("named_format", named)
+        .hint(format!("ask for `--format {named}`, or let the name end in .{asked}"))
+}
+
 /// Names the flag that allows an output to be replaced.
 fn advise(error: Error, force: bool) -> Error {
     if error.kind() == ErrorKind::AlreadyExists && !force {
@@ -134,7 +153,7 @@ fn advise(error: Error, force: bool) -> Error {
 fn done(converted: &Converted, seconds: f64) -> String {
     format!(
         "wrote {}\n  {}, disk of {}, {} of data, file of {}, {seconds:.1} s\n",
-        converted.output.display(),
+        printable(&converted.output.display().to_string()),
         converted.format,
         size(converted.virtual_size),
         size(converted.data),
@@ -143,7 +162,7 @@ fn done(converted: &Converted, seconds: f64) -> String {
 }
 
 fn describe(inspection: &Inspection, style: Style) -> String {
-    let mut text = format!("{}\n", style.bold(&inspection.path.display().to_string()));
+    let mut text = format!("{}\n", style.bold(&printable(&inspection.path.display().to_string())));
     text.push_str(&columns(&rows(inspection), "  "));
     if let Some(table) = &inspection.partition_table {
         // Writing to a String cannot fail.
@@ -160,7 +179,8 @@ fn describe(inspection: &Inspection, style: Style) -> String {
             Outcome::Failed => style.red(&outcome),
             _ => style.yellow(&outcome),
         };
-        let detail = check.detail.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let detail =
+            check.detail.as_ref().map(|why| format!(": {}", printable(why))).unwrap_or_default();
         let _ = writeln!(text, "  {outcome}  {}{detail}", check.name);
     }
     text
@@ -169,7 +189,7 @@ fn describe(inspection: &Inspection, style: Style) -> String {
 fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
     let mut format = inspection.format.to_owned();
     if let Some(detail) = &inspection.detail {
-        format.push_str(&format!(", {detail}"));
+        format.push_str(&format!(", {}", printable(detail)));
     }
     if let Some(compression) = inspection.compression {
         format.push_str(&format!(", compressed with {compression}"));
@@ -192,7 +212,8 @@ fn rows(inspection: &Inspection) -> Vec<(&'static str, String)> {
 
 fn describe_partition(partition: &PartitionReport) -> String {
     let PartitionReport { number, start, size: bytes, kind, active, .. } = partition;
-    let name = partition.name.as_ref().map(|name| format!(" '{name}'")).unwrap_or_default();
+    let name = partition.name.as_ref().map(|name| format!(" '{}'", printable(name)));
+    let name = name.unwrap_or_default();
     let active = if *active { ", active" } else { "" };
     let content = partition.file_system.as_ref().map(file_system).unwrap_or_default();
     let content = if content.is_empty() { content } else { format!(": {content}") };
@@ -202,7 +223,7 @@ fn describe_partition(partition: &PartitionReport) -> String {
 fn file_system(one: &FileSystem) -> String {
     let mut text = one.kind.to_owned();
     if let Some(label) = &one.label {
-        text.push_str(&format!(" '{label}'"));
+        text.push_str(&format!(" '{}'", printable(label)));
     }
     if let Some(uuid) = &one.uuid {
         text.push_str(&format!(" {uuid}"));

@@ -108,6 +108,15 @@ fn what_makes_no_sense_is_refused() {
     hint: name a file; `./-` is one that is called '-'
     ");
     assert_eq!(convert(&["-", "a.qcow2"]).code, 2);
+    assert_snapshot!(convert(&["disk.img", "o.vhd", "--format", "qcow2"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the output o.vhd has a name for vhd, not for qcow2
+
+    hint: ask for `--format vhd`, or let the name end in .qcow2
+    ");
+    assert!(!place.dir().join("o.vhd").exists());
     assert!(!place.dir().join("-").exists());
     assert_eq!(convert(&["disk.img", "./-", "--format", "raw"]).code, 0);
     assert!(place.dir().join("-").exists());
@@ -170,4 +179,18 @@ fn a_damaged_image_is_exit_1() {
     let error = place.flock(&["image", "convert", "disk.vhd", "disk.qcow2", "--json"]);
     assert_eq!(error.json_error()["error"]["kind"], "invalid_data");
     assert!(!place.dir().join("disk.qcow2").exists());
+}
+
+#[test]
+fn labels_do_not_steer_the_terminal() {
+    let place = Place::new();
+    let mut disk = vec![0; 4096];
+    disk[54..62].copy_from_slice(b"FAT16   ");
+    disk[43..53].copy_from_slice(b"\x1b]0;a\x07\xc2\x9b2J");
+    fs::write(place.dir().join("fat.img"), disk).unwrap();
+    let ran = place.flock(&["image", "inspect", "fat.img"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.contains(r"vfat '\u{1b}]0;a\u{7}\u{9b}2J'"), "{}", ran.stdout);
+    let json = place.flock(&["image", "inspect", "fat.img", "--json"]).json();
+    assert_eq!(json["file_system"]["label"], "\x1b]0;a\x07\u{9b}2J");
 }

@@ -8,6 +8,7 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
+use super::certificate;
 use super::options::{Credential, FetchOptions, ProxyChoice};
 use super::redact::{base64, redacted};
 use crate::{Error, ErrorKind, Result};
@@ -107,10 +108,7 @@ pub(super) fn transport_error(source: reqwest::Error, url: &Url) -> Error {
     } else if causes.contains("certificate") {
         // The TLS library's own error type is not ours to name.
         Error::new(ErrorKind::InvalidData, format!("the certificate of {shown} is not trusted"))
-            .hint(
-                "if the server is your own, name its certificate authority's file: the setting \
-                 `ca_file` (--ca-file, FLOCK_CA_FILE)",
-            )
+            .hint(certificate::advice(&causes).unwrap_or(AUTHORITY_HINT))
     } else if source.is_timeout() && !source.is_connect() {
         Error::new(ErrorKind::Timeout, format!("{shown} stopped answering")).retryable()
     } else if source.is_connect() {
@@ -122,6 +120,10 @@ pub(super) fn transport_error(source: reqwest::Error, url: &Url) -> Error {
     };
     error.with("url", shown).caused_by(source.without_url())
 }
+
+/// The advice where it is the authority that is not known.
+const AUTHORITY_HINT: &str = "if the server is your own, name its certificate authority's file: \
+    the setting `ca_file` (--ca-file, FLOCK_CA_FILE)";
 
 /// The error for a server, or the proxy before it, that cannot be reached.
 fn unreachable(source: &reqwest::Error, causes: &str, url: &Url) -> Error {

@@ -60,6 +60,7 @@
 //! bounds it. Users, passwords and queries of URLs are in no error, message
 //! or progress event.
 
+mod certificate;
 mod credentials;
 mod download;
 mod git;

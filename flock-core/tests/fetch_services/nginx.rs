@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Trial> {
     vec![
         case("nginx", &["nginx"], "a_download_is_resumed", a_download_is_resumed),
         case("nginx", &["nginx", "openssl"], "only_a_trusted_certificate_will_do", certificates),
+        case("nginx", &["nginx", "openssl"], "an_authority_is_no_server", authority_as_server),
     ]
 }
 
@@ -111,6 +112,23 @@ async fn certificates() {
     // Trusted, but for another name.
     let error = fetch("127.0.0.1", true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+    assert!(error.hints().any(|hint| hint.contains("a name that")), "{error:?}");
+    assert!(!error.hints().any(|hint| hint.contains("ca_file")), "{error:?}");
     let fetched = fetch("localhost", true).await.unwrap();
     assert_eq!(std::fs::read(&fetched.path).unwrap(), b"tar");
+}
+
+/// What `openssl req -x509` makes unless told otherwise is an authority's.
+async fn authority_as_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    openssl(dir.path(), "server", &names);
+    let port = free_port();
+    let _nginx = nginx(dir.path(), port, true);
+    let options = options(dir.path()).with_ca_file(dir.path().join("server-cert.pem"));
+    let source: Location = format!("https://localhost:{port}/base.tar").parse().unwrap();
+    let error = Fetcher::new(options).fetch(&Context::new(), &source, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
+    assert!(error.hints().any(|hint| hint.contains("CA:FALSE")), "{error:?}");
+    assert!(!error.hints().any(|hint| hint.contains("ca_file")), "{error:?}");
 }

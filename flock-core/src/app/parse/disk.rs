@@ -34,8 +34,24 @@ pub(super) fn read(r: &mut Reader, s: &Section<'_>) -> DiskConfig {
 }
 
 fn label(text: &str) -> Result<String, String> {
-    if text.len() > MAX_LABEL || text.contains('\0') {
+    if text.contains(char::is_control) {
+        return Err(format!("'{}' is no label: it has control characters", text.escape_debug()));
+    }
+    if text.len() > MAX_LABEL {
         return Err(format!("'{text}' is no label: at most {MAX_LABEL} bytes"));
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_and_have_no_control_characters() {
+        assert_eq!(label("rootfs grün"), Ok("rootfs grün".to_owned()));
+        assert!(label("seventeen letters").unwrap_err().contains("at most 16 bytes"));
+        let why = label("a\x1b[31m").unwrap_err();
+        assert_eq!(why, r"'a\u{1b}[31m' is no label: it has control characters");
+    }
 }

@@ -4,14 +4,11 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::copy::copy_range;
+use super::slots::Slots;
 use super::writer::{check_empty, check_ranges, check_within};
-
-/// A block that is not stored.
-const ABSENT: u32 = u32::MAX;
 
 /// How the stored blocks lie in the file: one after the other, in slots.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +36,7 @@ pub(super) struct Blocks<'a> {
     file: &'a File,
     size: u64,
     layout: Layout,
-    slots: Box<[AtomicU32]>,
-    /// How many slots are taken.
-    taken: Mutex<u32>,
+    slots: RwLock<Slots>,
     planned: bool,
 }
 
@@ -52,35 +47,29 @@ impl<'a> Blocks<'a> {
         layout: Layout,
         ranges: &[Range<u64>],
     ) -> io::Result<Self> {
-        let mut blocks = Self::on_demand(file, size, layout)?;
-        blocks.planned = true;
+        let blocks = Self::on_demand(file, size, layout)?;
         check_ranges(size, ranges)?;
-        let mut taken = 0;
-        for range in ranges {
-            let Some(last) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
-                continue;
-            };
-            for block in range.start / layout.block..=last / layout.block {
-                if let Some(slot) = blocks.entry_mut(block).filter(|slot| **slot == ABSENT) {
-                    *slot = taken;
-                    taken += 1;
-                }
+        let mut slots = Slots::default();
+        // The first block without a slot: ranges may share one.
+        let mut free = 0;
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            let first = free.max(range.start / layout.block);
+            free = range.end.div_ceil(layout.block);
+            match u32::try_from(free.saturating_sub(first)) {
+                Ok(0) => {}
+                Ok(count) => drop(slots.take(first, count)),
+                Err(_) => return Err(too_many(size)),
             }
         }
-        blocks.taken = Mutex::new(taken);
-        Ok(blocks)
+        Ok(Self { slots: RwLock::new(slots), planned: true, ..blocks })
     }
 
     pub(super) fn on_demand(file: &'a File, size: u64, layout: Layout) -> io::Result<Self> {
         check_empty(file)?;
-        let count = size.div_ceil(layout.block);
-        let count = u32::try_from(count).ok().filter(|count| *count < ABSENT);
-        let Some(count) = count else {
-            let message = format!("a disk of {size} bytes has too many blocks");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        };
-        let slots = (0..count).map(|_| AtomicU32::new(ABSENT)).collect();
-        Ok(Self { file, size, layout, slots, taken: Mutex::new(0), planned: false })
+        if size.div_ceil(layout.block) >= u64::from(u32::MAX) {
+            return Err(too_many(size));
+        }
+        Ok(Self { file, size, layout, slots: RwLock::default(), planned: false })
     }
 
     pub(super) fn file(&self) -> &'a File {
@@ -95,14 +84,9 @@ impl<'a> Blocks<'a> {
         self.layout
     }
 
-    /// How many blocks are stored.
-    pub(super) fn stored(&self) -> u32 {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The slot of every block of the disk, in its order.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Option<u32>> {
-        self.slots.iter().map(|slot| Some(slot.load(Ordering::Acquire)).filter(|s| *s != ABSENT))
+    /// The slots of the blocks that are stored.
+    pub(super) fn slots(&self) -> RwLockReadGuard<'_, Slots> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -157,11 +141,7 @@ impl<'a> Blocks<'a> {
 
     /// The slot of a block that is to be written.
     fn slot(&self, block: u64) -> io::Result<u32> {
-        let beyond = || io::Error::from(io::ErrorKind::InvalidInput);
-        let entry = usize::try_from(block).ok().and_then(|block| self.slots.get(block));
-        let entry = entry.ok_or_else(beyond)?;
-        let slot = entry.load(Ordering::Acquire);
-        if slot != ABSENT {
+        if let Some(slot) = self.slots().get(block) {
             return Ok(slot);
         }
         if self.planned {
@@ -169,22 +149,15 @@ impl<'a> Blocks<'a> {
             let message = format!("a write at {start} and beyond was not announced");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have been faster.
-        let slot = entry.load(Ordering::Acquire);
-        if slot != ABSENT {
-            return Ok(slot);
-        }
-        let slot = *taken;
-        *taken += 1;
-        entry.store(slot, Ordering::Release);
-        Ok(slot)
+        Ok(slots.get(block).unwrap_or_else(|| slots.take(block, 1)))
     }
+}
 
-    fn entry_mut(&mut self, block: u64) -> Option<&mut u32> {
-        let block = usize::try_from(block).ok()?;
-        self.slots.get_mut(block).map(AtomicU32::get_mut)
-    }
+fn too_many(size: u64) -> io::Error {
+    let message = format!("a disk of {size} bytes has too many blocks");
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// Neighbouring bytes of the disk that are neighbours in the file.

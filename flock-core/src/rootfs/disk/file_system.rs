@@ -133,6 +133,10 @@ const FEATURES: [(usize, &[(u32, &str)]); 3] = [
 const EXT4_INCOMPATIBLE: u32 = 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000;
 const EXT4_READ_ONLY: u32 = 0x8 | 0x10 | 0x20 | 0x40 | 0x400;
 const METADATA_CSUM: u32 = 0x400;
+/// The read-only compatible feature of bitmaps of clusters.
+const BIGALLOC: u64 = 0x200;
+/// The incompatible feature of numbers of blocks with 64 bits.
+const WIDE: u64 = 0x80;
 
 impl FileSystem {
     /// Recognises the file system that begins `start` bytes into a disk and
@@ -149,6 +153,10 @@ impl FileSystem {
         checks: &mut Vec<Check>,
     ) -> Result<Option<Self>> {
         let there = disk.size().saturating_sub(start).min(size);
+        if there == 0 {
+            // A damaged table names places that the disk does not have.
+            return Ok(None);
+        }
         let mut raw = vec![0; usize::try_from(there.min(PROBED)).unwrap_or(0)];
         disk.read_at(&mut raw, start).map_err(unread)?;
         if le16(&raw, EXT + 0x38) == 0xef53 && raw.len() >= EXT + 1024 {
@@ -217,6 +225,9 @@ fn check_ext(raw: &[u8], found: &FileSystem, room: u64, place: &str) -> Check {
     let Some(size) = found.size else {
         return Check::failed(NAME, format!("{place}: blocks of 2^{} KiB", le32(raw, 0x18)));
     };
+    if let Err(why) = check_ext_numbers(raw, found) {
+        return Check::failed(NAME, format!("{place}: {why}"));
+    }
     if size > room {
         return Check::failed(NAME, format!("{place}: {size} bytes do not fit into {room}"));
     }
@@ -228,6 +239,47 @@ fn check_ext(raw: &[u8], found: &FileSystem, room: u64, place: &str) -> Check {
         state if state & 1 == 0 => Check::warning(NAME, format!("{place}: it was not unmounted")),
         _ => Check::passed(NAME),
     }
+}
+
+/// Whether the numbers of a superblock are such that Linux would mount it, see
+/// `Documentation/filesystems/ext4/super.rst`.
+fn check_ext_numbers(raw: &[u8], found: &FileSystem) -> Result<(), String> {
+    let Some(block) = found.block_size else { return Ok(()) };
+    let in_bitmap = 8 * block;
+    let number = |at: usize| u64::from(le32(raw, at));
+    // Revision 0 has inodes of 128 bytes and does not say so.
+    let inode = if number(0x4c) == 0 { 128 } else { u64::from(le16(raw, 0x58)) };
+    if !inode.is_power_of_two() || !(128..=block).contains(&inode) {
+        return Err(format!("inodes of {inode} bytes in blocks of {block}"));
+    }
+    let has_clusters = number(0x64) & BIGALLOC != 0;
+    let inodes = number(0x28);
+    if inodes == 0 || inodes > in_bitmap {
+        return Err(format!("{inodes} inodes in each group"));
+    }
+    // A bitmap has a bit for each cluster; without bigalloc that is a block.
+    let (units, what) =
+        if has_clusters { (number(0x24), "clusters") } else { (number(0x20), "blocks") };
+    if units == 0 || units > in_bitmap {
+        return Err(format!("{units} {what} in each group"));
+    }
+    let first = number(0x14);
+    let expected = u64::from(block == 1024 && !has_clusters);
+    if first != expected && !(has_clusters && block == 1024 && first == 1) {
+        return Err(format!("{first} as the first block, not {expected}"));
+    }
+    if let (Some(size), Some(free)) = (found.size, found.free)
+        && free > size
+    {
+        return Err(format!("{} blocks are free, of {}", free / block, size / block));
+    }
+    let descriptor = u64::from(le16(raw, 0xfe));
+    // Linux takes no more than the least block there is.
+    let is_possible = descriptor.is_power_of_two() && (64..=1024).contains(&descriptor);
+    if number(0x60) & WIDE != 0 && !is_possible {
+        return Err(format!("group descriptors of {descriptor} bytes"));
+    }
+    Ok(())
 }
 
 /// A label, if there is one: up to a zero, without the spaces behind it.

@@ -1,12 +1,12 @@
 //! Disk images of any format, opened and checked.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::check::{Check, Outcome};
+use super::open::open_image;
 use super::qcow2::{self, Qcow2Reader};
 use super::reader::{DiskReader, RawReader, Source};
 use super::vhd::{self, VhdReader};
@@ -74,7 +74,8 @@ impl DiskImage {
     ///   cannot be found
     /// - [`ErrorKind::Unsupported`] if it needs another file or a feature that
     ///   is not supported, is compressed, or has another format
-    /// - [`ErrorKind::InvalidConfig`] if the path is a directory
+    /// - [`ErrorKind::InvalidConfig`] if the path is neither a file nor a block
+    ///   device
     /// - [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`
     pub fn open(path: &Path, ctx: &Context) -> Result<Self> {
         Self::open_file(path, None, ctx)
@@ -92,12 +93,7 @@ impl DiskImage {
     }
 
     fn open_file(path: &Path, container: Option<Container>, ctx: &Context) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
-        if metadata.is_dir() {
-            let message = format!("{} is a directory, not a disk image", path.display());
-            return Err(Error::new(ErrorKind::InvalidConfig, message));
-        }
+        let (file, _) = open_image(path)?;
         Self::new(path.display().to_string(), Source::File(file), container, ctx)
     }
 

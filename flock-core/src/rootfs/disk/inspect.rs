@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::image::{Container, container};
+use super::open::open_image;
 use super::partition_table::{MbrPartition, PartitionTable, SECTOR, SECTOR_LENGTH, unread};
 use super::reader::Source;
 use super::{Check, DiskId, DiskImage, DiskReader, FileSystem, Outcome, head};
@@ -120,15 +121,11 @@ pub struct PartitionReport {
 ///   opening and reading
 /// - [`ErrorKind::Unsupported`] if the format or one of its features is not
 ///   supported
-/// - [`ErrorKind::InvalidConfig`] if the path is a directory
+/// - [`ErrorKind::InvalidConfig`] if the path is neither a file nor a block
+///   device
 /// - [`ErrorKind::Cancelled`] and [`ErrorKind::Timeout`] by `ctx`
 pub fn inspect(path: &Path, ctx: &Context) -> Result<Inspection> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
-    if metadata.is_dir() {
-        let message = format!("{} is a directory, not a disk image", path.display());
-        return Err(Error::new(ErrorKind::InvalidConfig, message));
-    }
+    let (file, metadata) = open_image(path)?;
     let compression = recognise_compression(&file, path)?;
     let source = match compression {
         None => Source::File(file),

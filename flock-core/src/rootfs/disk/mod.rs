@@ -35,10 +35,12 @@ mod head;
 mod id;
 mod image;
 mod inspect;
+mod open;
 pub mod partition_table;
 pub mod qcow2;
 mod reader;
 mod seek;
+mod slots;
 #[cfg(test)]
 mod tests;
 pub mod vhd;

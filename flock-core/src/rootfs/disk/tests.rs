@@ -245,3 +245,21 @@ fn the_file_that_is_refused_is_named() {
         assert_eq!(error.context_value("path"), Some(path.as_str()));
     }
 }
+
+#[test]
+fn partitions_beyond_the_disk_are_a_failed_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = raw(dir.path(), 4 * MIB);
+    let file = File::options().write(true).open(&path).unwrap();
+    let mut sector = [0u8; 512];
+    sector[446 + 4] = 0x83;
+    sector[446 + 8..446 + 12].copy_from_slice(&0xffff_fff0u32.to_le_bytes());
+    sector[446 + 12..446 + 16].copy_from_slice(&64u32.to_le_bytes());
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    file.write_all_at(&sector, 0).unwrap();
+    let found = inspect(&path, &Context::new()).unwrap();
+    let check = found.checks.iter().find(|check| check.name == "partition table").unwrap();
+    assert_eq!(check.outcome, Outcome::Failed);
+    assert!(check.detail.as_ref().unwrap().contains("is not within"), "{check:?}");
+    assert_eq!(found.partition_table.unwrap().partitions.len(), 1);
+}

@@ -36,7 +36,22 @@ impl Geometry {
                 .with("size_bytes", options.size.unwrap_or_default().to_string())
                 .hint("make it larger"));
         }
+        if let Some(file_system) = geometry.file_system_size() {
+            geometry.check_layout(file_system)?;
+        }
         Ok(geometry)
+    }
+
+    /// Refuses a file system of `size` bytes that the layout has no room for:
+    /// the partitions of an MBR are 2^32 - 1 sectors at most.
+    pub(super) fn check_layout(&self, size: u64) -> Result<()> {
+        if self.layout != DiskLayout::Mbr || size / SECTOR <= u64::from(u32::MAX) {
+            return Ok(());
+        }
+        let message = format!("a partition of {size} bytes is too large for an MBR");
+        Err(Error::new(ErrorKind::InvalidConfig, message)
+            .with("size_bytes", size.to_string())
+            .hint("an MBR reaches to 2 TiB: choose `layout: gpt`, or a smaller disk"))
     }
 
     /// Where the file system begins, in bytes.

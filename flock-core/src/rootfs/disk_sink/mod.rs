@@ -197,6 +197,7 @@ impl Sink for DiskSink<'_> {
         let layout = Ext4Layout::plan(tree, &self.file_system(&geometry), ctx)
             .map_err(|error| geometry.of_disk(error))?
             .with_name(Path::new(&self.name));
+        geometry.check_layout(layout.size())?;
         let size = geometry.disk_size(layout.size());
         let core = self.code.as_ref().map_or(0, |code| code.embedded.len() as u64);
         let ranges = geometry.written(size, core, &layout.used());

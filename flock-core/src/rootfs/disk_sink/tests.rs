@@ -112,3 +112,21 @@ fn a_disk_without_room_is_refused_before_it_is_written() {
         assert_eq!(image(options).unwrap_err().kind(), ErrorKind::InvalidConfig, "{size}");
     }
 }
+
+#[test]
+fn an_mbr_reaches_to_2_tib() {
+    let file = tempfile::tempfile().unwrap();
+    let chosen = options(DiskFormat::Qcow2, DiskLayout::Mbr);
+    for (size, is_possible) in [(2 << 40, true), ((2 << 40) + 2 * ALIGNMENT, false)] {
+        let mut sink = DiskSink::new(&file, chosen.clone().with_size(size));
+        assert_eq!(sink.geometry().is_ok(), is_possible);
+        if !is_possible {
+            let error = sink.write(&tree(), &Context::new()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.hints().any(|hint| hint.contains("layout: gpt")), "{error}");
+        }
+    }
+    assert_eq!(file.metadata().unwrap().len(), 0);
+    let gpt = options(DiskFormat::Qcow2, DiskLayout::Gpt).with_size(3 << 40);
+    assert!(DiskSink::new(&file, gpt).geometry().is_ok());
+}

@@ -81,7 +81,8 @@ impl Facts {
     }
 
     /// Applies one record. An empty value says nothing, except for extended
-    /// attributes, which may be empty.
+    /// attributes, which may be empty, and for the size, which tells where the
+    /// next entry begins and which readers would understand differently.
     pub(super) fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             let name = pax::decode_xattr_name(name);
@@ -92,7 +93,7 @@ impl Facts {
             put(&mut self.translated, libarchive_xattr(name, value)?);
             return Ok(());
         }
-        if value.is_empty() {
+        if value.is_empty() && key != b"size" {
             return Ok(());
         }
         let number = |what| pax::decimal(value).ok_or(Problem::BadNumber(what));

@@ -29,12 +29,13 @@ pub(crate) enum Announced {
 /// Finds the sparse format among the records. `Ok(None)` if the file is not
 /// sparse, `Err` if what they say is malformed.
 pub(crate) fn announced(records: &[Record]) -> Result<Option<Announced>, ()> {
-    let mut major = None;
+    let (mut major, mut minor) = (None, None);
     let mut map: Option<Vec<Segment>> = None;
     let mut numbers = Vec::new();
     for (key, value) in records {
         match key.as_slice() {
             b"GNU.sparse.major" => major = Some(value.as_slice()),
+            b"GNU.sparse.minor" => minor = Some(value.as_slice()),
             b"GNU.sparse.map" => map = Some(parse_list(value)?),
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
                 let is_length = key.ends_with(b"numbytes");
@@ -46,12 +47,21 @@ pub(crate) fn announced(records: &[Record]) -> Result<Option<Announced>, ()> {
             _ => {}
         }
     }
+    if !is_known_version(major, minor) {
+        return Err(());
+    }
     match (major, map) {
         (Some(b"1"), _) => Ok(Some(Announced::BeforeData)),
         (_, Some(map)) => Ok(Some(Announced::InRecords(map))),
         _ if !numbers.is_empty() => Ok(Some(Announced::InRecords(pair(&numbers)?))),
         _ => Ok(None),
     }
+}
+
+/// Whether a version of the sparse format, if it is given, is 0.0, 0.1 or 1.0.
+fn is_known_version(major: Option<&[u8]>, minor: Option<&[u8]>) -> bool {
+    let minor = minor.unwrap_or(b"0");
+    matches!((major, minor), (None | Some(b"0"), b"0" | b"1") | (Some(b"1"), b"0"))
 }
 
 fn parse_list(value: &[u8]) -> Result<Vec<Segment>, ()> {
@@ -178,6 +188,11 @@ mod tests {
         let list = [record("GNU.sparse.map", "0,5,4096,10")];
         assert_eq!(announced(&list), Ok(Some(Announced::InRecords(MAP.to_vec()))));
         assert_eq!(announced(&[record("GNU.sparse.major", "1")]), Ok(Some(Announced::BeforeData)));
+        for version in [("2", "0"), ("1", "1"), ("0", "2"), ("", "0"), ("01", "0")] {
+            let [major, minor] = [("GNU.sparse.major", version.0), ("GNU.sparse.minor", version.1)];
+            let records = [record(major.0, major.1), record(minor.0, minor.1)];
+            assert_eq!(announced(&records), Err(()), "{version:?}");
+        }
         assert_eq!(announced(&[record("path", "x")]), Ok(None));
         assert_eq!(announced(&[record("GNU.sparse.map", "0,5,4096")]), Err(()));
         assert_eq!(announced(&[record("GNU.sparse.numbytes", "5")]), Err(()));

@@ -211,3 +211,11 @@ fn times_that_nobody_asked_for_are_not_looked_at() {
         assert!(problem(&bad).contains("time is not a number"));
     }
 }
+
+#[test]
+fn records_that_leave_open_where_the_data_is_are_refused() {
+    let empty = with_records(&[("size", b"")]);
+    assert!(problem(&empty).contains("size is not a number"), "{}", problem(&empty));
+    let unknown = with_records(&[("GNU.sparse.major", b"2"), ("GNU.sparse.minor", b"0")]);
+    assert!(problem(&unknown).contains("sparse"), "{}", problem(&unknown));
+}

@@ -101,9 +101,17 @@ fn read_l1(source: &Source, header: &Header, length: u64) -> Result<Vec<u64>> {
 
 /// Reads a table of offsets, `bytes` long.
 pub(super) fn read_entries(source: &Source, at: u64, bytes: u64) -> io::Result<Vec<u64>> {
-    let mut raw = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
-    source.read_at(&mut raw, at)?;
-    Ok(raw.chunks_exact(8).map(|entry| be64(entry, 0)).collect())
+    const PART: u64 = 64 << 10;
+    let mut raw = vec![0; usize::try_from(bytes.min(PART)).unwrap_or(0)];
+    let mut entries = Vec::with_capacity(usize::try_from(bytes / 8).unwrap_or(0));
+    let mut done = 0;
+    while done < bytes {
+        raw.truncate(usize::try_from(bytes - done).unwrap_or(usize::MAX));
+        source.read_at(&mut raw, at + done)?;
+        entries.extend(raw.chunks_exact(8).map(|entry| be64(entry, 0)));
+        done += raw.len() as u64;
+    }
+    Ok(entries)
 }
 
 impl Qcow2Reader {

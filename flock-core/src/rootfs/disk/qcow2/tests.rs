@@ -226,3 +226,25 @@ fn clusters_compressed_by_zstandard_are_decompressed() {
     image.verify().unwrap();
     assert_eq!(read(&image, 1003, 13), content[1003..1016]);
 }
+
+#[test]
+fn a_disk_as_large_as_can_be_takes_what_is_written() {
+    const SIZE: u64 = 60 << 40;
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let disk = Qcow2::create_on_demand(path.as_file(), SIZE).unwrap();
+    let places = [SIZE - 512, 0, 30 << 40, CLUSTER];
+    for offset in places {
+        disk.write_at(&[7; 512], offset).unwrap();
+    }
+    let length = disk.finish().unwrap();
+    // Header, data, L2 tables, L1 table, refcounts.
+    assert_eq!(length, (1 + 4 + 3 + 15 + 2) * CLUSTER);
+    let image = DiskImage::open(path.path(), &Context::new()).unwrap();
+    image.verify().unwrap();
+    for offset in places {
+        let mut bytes = [0; 512];
+        image.read_at(&mut bytes, offset).unwrap();
+        assert_eq!(bytes, [7; 512]);
+    }
+    assert_eq!(image.next_data(1 << 40).unwrap(), Some(30 << 40..(30 << 40) + CLUSTER));
+}

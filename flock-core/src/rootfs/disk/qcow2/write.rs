@@ -58,7 +58,7 @@ impl<'a> Qcow2<'a> {
     /// Those of writing. The file is of no use then.
     pub fn finish(self) -> io::Result<u64> {
         let file = self.blocks.file();
-        let (size, data) = (self.blocks.size(), u64::from(self.blocks.stored()));
+        let (size, data) = (self.blocks.size(), u64::from(self.blocks.slots().taken()));
         let mut position = file;
         position.seek(SeekFrom::Start((1 + data) * CLUSTER))?;
         let mut out = BufWriter::with_capacity(256 << 10, file);
@@ -90,23 +90,30 @@ impl<'a> Qcow2<'a> {
 
     /// Writes the L2 tables that have anything in them, from cluster `next`
     /// on, and returns the L1 table.
-    fn write_l2_tables(&self, out: &mut impl Write, mut next: u64) -> io::Result<Vec<u64>> {
-        let mut l1 = Vec::new();
-        let mut slots = self.blocks.slots().peekable();
-        while slots.peek().is_some() {
-            let place = |slot| LAYOUT.place(slot) | COPIED;
-            let l2: Vec<u64> =
-                slots.by_ref().take(L2_ENTRIES).map(|slot| slot.map_or(0, place)).collect();
-            if l2.iter().all(|entry| *entry == 0) {
-                l1.push(0);
-                continue;
+    fn write_l2_tables(&self, out: &mut impl Write, next: u64) -> io::Result<Vec<u64>> {
+        let count = self.blocks.size().div_ceil(CLUSTER).div_ceil(L2_ENTRIES as u64);
+        let mut l1 = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
+        let mut places = (next..).map(|cluster| (cluster * CLUSTER) | COPIED);
+        let mut l2 = vec![0; L2_ENTRIES];
+        let slots = self.blocks.slots();
+        let mut stored = slots.stored().map(|(block, slot)| (position(block), slot)).peekable();
+        while let Some(((index, _), _)) = stored.peek().copied() {
+            l2.fill(0);
+            while let Some(((_, entry), slot)) = stored.next_if(|((other, _), _)| *other == index) {
+                l2[entry] = LAYOUT.place(slot) | COPIED;
             }
             write_table(out, &l2)?;
-            l1.push((next * CLUSTER) | COPIED);
-            next += 1;
+            // There is an entry for every block of the disk.
+            l1[index] = places.next().unwrap_or(0);
         }
         Ok(l1)
     }
+}
+
+/// The place of a cluster: its entry of the L1 table, and of that L2 table.
+fn position(block: u64) -> (usize, usize) {
+    let block = usize::try_from(block).unwrap_or(usize::MAX);
+    (block / L2_ENTRIES, block % L2_ENTRIES)
 }
 
 impl DiskWriter for Qcow2<'_> {

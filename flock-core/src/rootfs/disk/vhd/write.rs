@@ -1,7 +1,7 @@
 //! Writing VHDs.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
@@ -135,7 +135,7 @@ impl<'a> DynamicVhd<'a> {
 
     /// Where the footer goes.
     fn end(&self) -> u64 {
-        match self.blocks.stored().checked_sub(1) {
+        match self.blocks.slots().taken().checked_sub(1) {
             Some(last) => self.blocks.layout().place(last) + BLOCK,
             None => TABLE + table_length(self.blocks.size()),
         }
@@ -146,22 +146,21 @@ impl<'a> DynamicVhd<'a> {
         file.seek(SeekFrom::Start(TABLE))?;
         let mut out = BufWriter::with_capacity(64 << 10, file);
         let layout = self.blocks.layout();
-        let mut left = table_length(self.blocks.size());
-        for slot in self.blocks.slots() {
-            let sector = slot
-                .map_or(u64::from(u32::MAX), |slot| (layout.place(slot) - BITMAP) / FOOTER as u64);
+        let mut next = 0;
+        let slots = self.blocks.slots();
+        for (block, slot) in slots.stored() {
+            write_absent(&mut out, block - next)?;
+            let sector = (layout.place(slot) - BITMAP) / FOOTER as u64;
             // The last block of the largest disk is within 2 TiB of the file.
             out.write_all(&u32::try_from(sector).unwrap_or(u32::MAX).to_be_bytes())?;
-            left -= 4;
+            next = block + 1;
         }
-        for _ in 0..left {
-            out.write_all(&[0xff])?;
-        }
+        write_absent(&mut out, table_length(self.blocks.size()) / 4 - next)?;
         out.flush()
     }
 
     fn write_bitmaps(&self) -> io::Result<()> {
-        for slot in 0..self.blocks.stored() {
+        for slot in 0..self.blocks.slots().taken() {
             let place = self.blocks.layout().place(slot) - BITMAP;
             self.blocks.file().write_all_at(&[0xff; BITMAP_LENGTH], place)?;
         }
@@ -187,6 +186,11 @@ impl DiskWriter for DynamicVhd<'_> {
     ) -> io::Result<()> {
         self.blocks.copy_at(source, source_offset, length, offset)
     }
+}
+
+/// Writes the entries of blocks that are not stored.
+fn write_absent(out: &mut impl Write, count: u64) -> io::Result<()> {
+    (0..count).try_for_each(|_| out.write_all(&[0xff; 4]))
 }
 
 /// The length of the block allocation table of a disk.

@@ -224,9 +224,9 @@
 //!
 //! - flock-core, with what it [names](flock_core#crates-in-the-api): the traits
 //!   are `async_trait`'s.
-//! - [`url`](flock_core::url) 2, the addresses of [`CloudStackConfig`] and
+//! - [`url`] 2, the addresses of [`CloudStackConfig`] and
 //!   [`image_builder::Upload`].
-//! - [`serde_json`](flock_core::serde_json) 1, whose `Value` are replies and options.
+//! - [`serde_json`] 1, whose `Value` are replies and options.
 //! - `serde` 1, what can be read and written, and [`Client::call_as`].
 //!
 //! flock-core re-exports `url`, `serde_json` and `async_trait`, so a program

@@ -46,7 +46,11 @@ pub(crate) fn config(session: &Session, ctx: &Context) -> Result<CloudStackConfi
         session.printer.warning(&warning);
     }
     let profile = profiles.select(settings.profile.value.as_deref())?;
-    let mut config = CloudStackConfig::from_profile(ctx, profile)?;
+    let incomplete = |error: Error| match error.context_value("key") {
+        Some(_) => error.hint(format!("fill it in in {}", path.value.display())),
+        None => error,
+    };
+    let mut config = CloudStackConfig::from_profile(ctx, profile).map_err(incomplete)?;
     if config.ca_file.is_none() {
         config.ca_file.clone_from(&settings.ca_file.value);
     }

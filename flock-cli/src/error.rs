@@ -1,10 +1,11 @@
 //! How an error is shown: message, causes, advice; or one JSON object.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
 
-use flock_core::Error;
+use flock_core::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -24,12 +25,12 @@ pub(crate) fn text(error: &Error, style: Style) -> String {
             let _ = writeln!(text, "  {}", printable(&cause));
         }
     }
-    let mut hints = error.hints().peekable();
-    if hints.peek().is_some() {
+    let hints = hints(error);
+    if !hints.is_empty() {
         text.push('\n');
     }
     for hint in hints {
-        let _ = writeln!(text, "{} {}", style.cyan("hint:"), printable(hint));
+        let _ = writeln!(text, "{} {}", style.cyan("hint:"), printable(&hint));
     }
     text
 }
@@ -52,7 +53,7 @@ pub(crate) struct Shown<'a> {
     operation: Option<&'a str>,
     context: BTreeMap<&'a str, &'a str>,
     causes: Vec<String>,
-    hints: Vec<&'a str>,
+    hints: Vec<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Error> for ErrorDocument<'a> {
@@ -77,7 +78,7 @@ impl<'a> From<&'a Error> for Shown<'a> {
             operation: error.operation(),
             context,
             causes: causes(error),
-            hints: error.hints().collect(),
+            hints: hints(error),
         }
     }
 }
@@ -94,10 +95,22 @@ fn causes(error: &Error) -> Vec<String> {
     std::iter::successors(first, |cause| (*cause).source()).map(ToString::to_string).collect()
 }
 
+/// The error's advice, and which commands go on with what it left.
+fn hints(error: &Error) -> Vec<Cow<'_, str>> {
+    let mut hints: Vec<_> = error.hints().map(Cow::Borrowed).collect();
+    if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) {
+        let wait = |key, command| {
+            let value = error.context_value(key)?;
+            Some(Cow::Owned(format!("to wait on: flock {command} wait {value}")))
+        };
+        hints.extend(wait("job", "job"));
+        hints.extend(wait("template", "template"));
+    }
+    hints
+}
+
 #[cfg(test)]
 mod tests {
-    use flock_core::ErrorKind;
-
     use super::*;
 
     fn example() -> Error {

@@ -87,6 +87,8 @@ impl CloudStackConfig {
     /// A name for the account at its cloud, by which what is kept of it can be
     /// told from what is kept of others: the address's host and port, and the
     /// beginning of the API key's SHA-256. Another key is another account.
+    /// [`Deployments::new`](flock_core::deployments::Deployments::new) wants
+    /// such a name.
     #[must_use]
     pub fn place(&self) -> String {
         let (host, port) = (self.url.host_str(), self.url.port_or_known_default());
@@ -99,15 +101,15 @@ impl CloudStackConfig {
     /// which may block on a file or a program.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] if the profile lacks the address or a key;
-    /// those of [`SecretSource::resolve`](flock_core::secret::SecretSource::resolve).
+    /// [`ErrorKind::InvalidConfig`] if the profile lacks the address or a key,
+    /// which the context value `key` names; those of [`SecretSource::resolve`](flock_core::secret::SecretSource::resolve).
     pub fn from_profile(ctx: &Context, profile: &Profile) -> Result<Self> {
         let missing = |key: &str| {
             let message = format!("the profile '{}' has no {key}", profile.name);
             Error::new(ErrorKind::InvalidConfig, message)
                 .in_backend(BACKEND)
                 .with("profile", &profile.name)
-                .hint("fill it in in flockr.yaml")
+                .with("key", key)
         };
         let url = profile.url.clone().ok_or_else(|| missing("url"))?;
         let api_key = profile.apikey.clone().ok_or_else(|| missing("apikey"))?;
@@ -115,6 +117,7 @@ impl CloudStackConfig {
         let mut config = Self::new(url, api_key, secret.resolve(ctx)?);
         config.expires = profile.expires;
         config.job_timeout = profile.timeout;
+        config.request_timeout = profile.request_timeout;
         config.verify_tls = profile.verifysslcert;
         config.ca_file.clone_from(&profile.ca_file);
         if profile.http_get_only {
@@ -220,9 +223,10 @@ mod tests {
     fn a_profile_says_all_of_it() {
         let more = "  expires: 60\n  timeout: 30\n  verifysslcert: false\n  ca_file: /ca.pem\n  \
                     http_get_only: true\n  namespace: team\n  max_concurrency: 4\n  \
-                    max_requests_per_second: 20\n";
+                    max_requests_per_second: 20\n  request_timeout: 7\n";
         let config = from(&format!("{FLOCKR}{more}")).unwrap();
         assert_eq!((config.expires.as_secs(), config.job_timeout.as_secs()), (60, 30));
+        assert_eq!(config.request_timeout.as_secs(), 7);
         assert!(!config.verify_tls);
         assert_eq!(config.ca_file, Some("/ca.pem".into()));
         assert_eq!((config.method, config.namespace.as_str()), (Method::GetOnly, "team"));
@@ -240,7 +244,7 @@ mod tests {
                 .collect();
             let error = from(&text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-            assert!(error.to_string().contains(key), "{error}");
+            assert_eq!(error.context_value("key"), Some(key));
         }
     }
 

@@ -38,6 +38,12 @@ use crate::{health, tags};
 /// Gets the passwords of new nodes, each at least once: if a run ends before
 /// it is told that a password was taken, the next one hands it over again.
 /// An error fails the node's outcome, not the node.
+///
+/// It runs on a thread of tokio's for work that blocks, so it may write a file
+/// or ask a service, and several may run at once. It is not cut short: one
+/// that is still at work when the context ends goes on, while the node's
+/// outcome is the end of the context, and the next deploy of the same request
+/// calls it again. One that panics fails the outcome.
 pub type PasswordSink = Arc<dyn Fn(&Node, Secret) -> Result<()> + Send + Sync>;
 
 /// Makes nodes on CloudStack and looks after them.
@@ -56,6 +62,20 @@ pub type PasswordSink = Arc<dyn Fn(&Node, Secret) -> Result<()> + Send + Sync>;
 ///
 /// The image is a template's id, the size a service offering's name or id;
 /// networks are names or ids. [`DeployOption`] names what else can be said.
+///
+/// # Sizes
+///
+/// The size decides what [`Resources`](flock_core::provisioner::Resources) mean:
+///
+/// | | a size that fixes it | a size that leaves it open (a custom one) |
+/// |---|---|---|
+/// | `cpus` | at most so many: a size with more is refused, one with fewer is taken | exactly so many; must be given |
+/// | `memory` | at most so much, likewise | exactly so much, rounded up to whole MiB; must be given |
+/// | `disk` | the root disk's size, rounded up to whole GiB; CloudStack takes none smaller than the template's, and LXC none at all | the same |
+/// | `cpu_shares` | [`Unsupported`](flock_core::ErrorKind::Unsupported): sizes say how processors are shared | the same |
+///
+/// What does not fit is [`InvalidConfig`](flock_core::ErrorKind::InvalidConfig)
+/// for the whole deploy, before any machine is made.
 ///
 /// # No machine twice
 ///
@@ -144,6 +164,13 @@ impl CloudStackProvisioner {
 
     /// Writes deploys down in this store before they are sent, and reads there
     /// what earlier runs have sent. Without one, names, tags and job ids tell.
+    ///
+    /// This is a journal of single machines, for the time of a deploy. Which
+    /// numbers an application's nodes have, and which deploys are to be asked
+    /// for again after a crash, [`Deployments`] remembers for the caller; both
+    /// can use the same store.
+    ///
+    /// [`Deployments`]: flock_core::deployments::Deployments
     #[must_use]
     pub fn with_state(mut self, store: Arc<dyn StateStore>) -> Self {
         self.state = Some(store);
@@ -151,8 +178,9 @@ impl CloudStackProvisioner {
     }
 
     /// Takes the passwords that CloudStack makes for nodes of templates which
-    /// say so. Without it they are lost, which does no harm:
-    /// `resetPasswordForVirtualMachine` makes a new one.
+    /// say so. Without it they are lost: nobody can log in with a password until
+    /// `resetPasswordForVirtualMachine`, which wants a stopped machine, has made
+    /// a new one. [`PasswordSink`] says how it is called.
     #[must_use]
     pub fn with_password_sink(
         mut self,

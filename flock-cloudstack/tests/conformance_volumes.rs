@@ -106,10 +106,8 @@ fn is_survivable(fault: &Fault) -> bool {
 }
 
 fn client(simulator: &Simulator, namespace: &str) -> Result<Client> {
-    let (key, secret) = (simulator.api_key(), simulator.secret_key().clone());
-    let config = CloudStackConfig::new(url(simulator.url()), key, secret)
-        .with_namespace(namespace)
-        .with_request_timeout(Duration::from_secs(5));
+    let config =
+        simulator.config().with_namespace(namespace).with_request_timeout(Duration::from_secs(5));
     Client::new(config)
 }
 

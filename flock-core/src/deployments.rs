@@ -1,6 +1,12 @@
 //! What those who deploy remember beside the backend: which names with numbers
 //! are given, and which deploys are not finished.
 //!
+//! It is for whoever calls a backend, and needs nothing of it but a name for
+//! the place. A backend may keep a journal of its own beside it, as
+//! `CloudStackProvisioner::with_state` does: `Deployments` says which names a
+//! request has and that it is to be asked again, the journal what was sent for
+//! each of its nodes. Both may be in the same store.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use flock_core::deployments::Deployments;

@@ -190,10 +190,14 @@ impl Error {
         self
     }
 
-    /// Adds a fact: the service's own code, a job id, a host.
+    /// Adds a fact: the service's own code, a job id, a host. One that is
+    /// there already, with the same value, is not added again.
     #[must_use]
     pub fn with(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
-        self.0.context.push((key.into(), value.into()));
+        let fact = (key.into(), value.into());
+        if !self.0.context.contains(&fact) {
+            self.0.context.push(fact);
+        }
         self
     }
 

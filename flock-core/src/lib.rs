@@ -135,9 +135,6 @@
 //!
 //!     /// The node of that name: the one that this request has made, or a new one.
 //!     fn place(&self, spec: &DeploySpec, name: &str) -> Result<Node> {
-//!         if spec.image != self.image {
-//!             return Err(missing("image", spec.image.as_str()));
-//!         }
 //!         let mut nodes = self.nodes();
 //!         // A name is unique within its application.
 //!         let app = &spec.owner.app;
@@ -193,6 +190,10 @@
 //!         spec.validate(&self.capabilities())?;
 //!         check_options(&spec.options, &[])?;
 //!         spec.owner.require_namespace(&self.namespace)?;
+//!         // All nodes need it, so it is one error, not one for each.
+//!         if spec.image != self.image {
+//!             return Err(missing("image", spec.image.as_str()));
+//!         }
 //!         // Each name has an outcome of its own, also when the context ends.
 //!         let outcome = |name: &String| match ctx.check().and_then(|()| self.place(spec, name)) {
 //!             Ok(node) => NodeOutcome::ready(node),
@@ -435,7 +436,8 @@
 //!   [`appliance`] builds it; a [`location`] says where something is, `fetch`
 //!   brings what it is made of through the [`cache`], [`rootfs`] is the pipeline
 //!   itself, usable alone: tars, disks, ext4 file systems, boot loaders.
-//! - What flock remembers: [`state`]. What it is told: [`settings`] and
+//! - What flock remembers: [`state`]; in it [`deployments`], the numbers of
+//!   nodes and the deploys that are not finished. What it is told: [`settings`] and
 //!   [`profile`], read by [`document`]; what this machine lacks: [`doctor`].
 //!
 //! # Crates in the API

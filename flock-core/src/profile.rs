@@ -45,6 +45,7 @@ const KEYS: &[Key] = &[
     Key::new("expires"),
     Key::filled_in("secretkey", "your_secret_key"),
     Key::new("timeout"),
+    Key::new("request_timeout"),
     Key::new("verifysslcert"),
     Key::new("ca_file"),
     Key::new("http_get_only"),
@@ -52,6 +53,10 @@ const KEYS: &[Key] = &[
     Key::new("max_concurrency"),
     Key::new("max_requests_per_second"),
 ];
+
+const EXPIRES: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(3600);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most that CloudStack keeps of a tag's value.
 const MAX_NAMESPACE: usize = 255;
@@ -87,6 +92,9 @@ pub struct Profile {
     /// How long a job may take. Default: 3600 seconds.
     #[serde(serialize_with = "seconds")]
     pub timeout: Duration,
+    /// How long one request may take. Default: 60 seconds.
+    #[serde(serialize_with = "seconds")]
+    pub request_timeout: Duration,
     /// Whether the server's certificate is verified. Default: true.
     pub verifysslcert: bool,
     /// A PEM file of certificate authorities to trust beside the system's.
@@ -172,6 +180,105 @@ impl Profiles {
 }
 
 impl Profile {
+    /// A profile of this name with the defaults. The secret key is one, or
+    /// says where it comes from.
+    ///
+    /// ```
+    /// use flock_core::profile::Profile;
+    /// use flock_core::secret::SecretSource;
+    ///
+    /// let url = "https://cloud.example.org/client/api".parse()?;
+    /// let secret = SecretSource::Env { env: "CLOUD_SECRET".to_owned() };
+    /// let profile = Profile::new("production", url, "my-api-key", secret).with_namespace("lab");
+    /// assert_eq!(profile.expires.as_secs(), 600);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(
+        name: impl Into<String>,
+        url: Url,
+        apikey: impl Into<String>,
+        secretkey: impl Into<SecretSource>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            url: Some(url),
+            apikey: Some(apikey.into()),
+            secretkey: Some(secretkey.into()),
+            expires: EXPIRES,
+            timeout: TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+            verifysslcert: true,
+            ca_file: None,
+            http_get_only: false,
+            namespace: None,
+            max_concurrency: None,
+            max_requests_per_second: None,
+        }
+    }
+
+    /// Sets [`expires`](Self::expires).
+    #[must_use]
+    pub fn with_expires(mut self, expires: Duration) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets [`request_timeout`](Self::request_timeout).
+    #[must_use]
+    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets [`verifysslcert`](Self::verifysslcert).
+    #[must_use]
+    pub fn with_verifysslcert(mut self, verify: bool) -> Self {
+        self.verifysslcert = verify;
+        self
+    }
+
+    /// Sets [`ca_file`](Self::ca_file).
+    #[must_use]
+    pub fn with_ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
+        self
+    }
+
+    /// Sets [`http_get_only`](Self::http_get_only).
+    #[must_use]
+    pub fn with_http_get_only(mut self, get_only: bool) -> Self {
+        self.http_get_only = get_only;
+        self
+    }
+
+    /// Sets [`namespace`](Self::namespace).
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets [`max_concurrency`](Self::max_concurrency).
+    #[must_use]
+    pub fn with_max_concurrency(mut self, requests: NonZeroUsize) -> Self {
+        self.max_concurrency = Some(requests);
+        self
+    }
+
+    /// Sets [`max_requests_per_second`](Self::max_requests_per_second).
+    #[must_use]
+    pub fn with_max_requests_per_second(mut self, requests: NonZeroU32) -> Self {
+        self.max_requests_per_second = Some(requests);
+        self
+    }
+
     /// Takes relative paths from `directory`.
     fn move_paths(&mut self, directory: &Path) {
         if let Some(SecretSource::File { file }) = &mut self.secretkey {
@@ -222,8 +329,9 @@ fn profile(r: &mut Reader, entry: &Entry) -> Profile {
         }),
         apikey: r.text(&s, "apikey"),
         secretkey: secret(r, &s),
-        expires: r.parsed(&s, "expires", seconds).unwrap_or(Duration::from_secs(600)),
-        timeout: r.parsed(&s, "timeout", seconds).unwrap_or(Duration::from_secs(3600)),
+        expires: r.parsed(&s, "expires", seconds).unwrap_or(EXPIRES),
+        timeout: r.parsed(&s, "timeout", seconds).unwrap_or(TIMEOUT),
+        request_timeout: r.parsed(&s, "request_timeout", seconds).unwrap_or(REQUEST_TIMEOUT),
         verifysslcert: r.boolean(&s, "verifysslcert").unwrap_or(true),
         ca_file: r.text(&s, "ca_file").map(PathBuf::from),
         http_get_only: r.boolean(&s, "http_get_only").unwrap_or(false),
@@ -354,7 +462,7 @@ mod tests {
     #[test]
     fn a_profile_may_say_more_than_flockrs() {
         let text = "a: {ca_file: /ca.pem, http_get_only: yes, namespace: team, \
-                    max_concurrency: 4, max_requests_per_second: 20}";
+                    max_concurrency: 4, max_requests_per_second: 20, request_timeout: 5}";
         let profiles = Profiles::parse(text, "f").unwrap();
         let profile = profiles.select(None).unwrap();
         assert_eq!(profile.ca_file.as_deref(), Some(Path::new("/ca.pem")));
@@ -362,6 +470,32 @@ mod tests {
         assert_eq!(profile.namespace.as_deref(), Some("team"));
         assert_eq!(profile.max_concurrency.map(NonZeroUsize::get), Some(4));
         assert_eq!(profile.max_requests_per_second.map(NonZeroU32::get), Some(20));
+        assert_eq!(profile.request_timeout.as_secs(), 5);
+    }
+
+    #[test]
+    fn a_profile_of_a_program_is_one_of_a_file() {
+        let profiles = Profiles::parse(&filled_in(), "f").unwrap();
+        let url = "https://cloud.example.org/client/api".parse().unwrap();
+        let made = Profile::new("production", url, "abc", Secret::new("hush"));
+        assert_eq!(&made, profiles.select(None).unwrap());
+        let more = made
+            .with_ca_file("/ca.pem")
+            .with_expires(Duration::from_secs(1))
+            .with_timeout(Duration::from_secs(2))
+            .with_request_timeout(Duration::from_secs(3))
+            .with_verifysslcert(false)
+            .with_http_get_only(true)
+            .with_namespace("team")
+            .with_max_concurrency(NonZeroUsize::MIN)
+            .with_max_requests_per_second(NonZeroU32::MIN);
+        let keys = "  expires: 1\n  timeout: 2\n  request_timeout: 3\n  verifysslcert: no\n  \
+                    ca_file: /ca.pem\n  http_get_only: yes\n  namespace: team\n  \
+                    max_concurrency: 1\n  max_requests_per_second: 1\n";
+        let head = "production:\n  apikey: abc\n  secretkey: hush\n  \
+                    url: https://cloud.example.org/client/api\n";
+        let profiles = Profiles::parse(&format!("{head}{keys}"), "f").unwrap();
+        assert_eq!(&more, profiles.select(None).unwrap());
     }
 
     #[test]
@@ -390,6 +524,7 @@ mod tests {
         for (from, to) in [
             ("expires: 600", "expires: soon"),
             ("timeout: 3600", "timeout: 0"),
+            ("timeout: 3600", "request_timeout: 0"),
             ("verifysslcert: true", "verifysslcert: perhaps"),
             ("secretkey: hush", "secretkey: {env: A, file: b}"),
             ("secretkey: hush", "secretkey: [hush]"),

@@ -85,9 +85,13 @@ pub trait Provisioner: Send + Sync {
     ///
     /// # Errors
     /// For the whole call, before any effect: [`ErrorKind::InvalidConfig`],
-    /// [`ErrorKind::Unsupported`], and those of [`check`](Provisioner::check).
+    /// [`ErrorKind::Unsupported`], those of [`check`](Provisioner::check), and
+    /// what concerns the image, which all nodes need: [`ErrorKind::NotFound`]
+    /// if there is none of that id, [`ErrorKind::Conflict`] if it is not
+    /// ready. Where every node is there already the image may be gone: a
+    /// backend need not look for it then.
     /// For one node, in its outcome: [`ErrorKind::NotFound`] for a missing
-    /// image or volume, [`ErrorKind::QuotaExceeded`], and any other.
+    /// volume, [`ErrorKind::QuotaExceeded`], and any other.
     async fn deploy(&self, ctx: &Context, spec: &DeploySpec) -> Result<Deployment>;
 
     /// Our nodes that match `filter`, sorted by name, and those of one name by

@@ -98,6 +98,12 @@ pub enum SecretSource {
     },
 }
 
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::Value(secret)
+    }
+}
+
 impl SecretSource {
     /// Fetches the secret. Blocks on the file or the program, but not beyond
     /// the end of `ctx`: a program that has not ended by then is killed with

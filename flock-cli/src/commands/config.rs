@@ -131,6 +131,7 @@ fn profile_rows(profile: &Profile) -> Vec<(&'static str, String)> {
         ("secretkey", secret),
         ("expires", format!("{} s", profile.expires.as_secs())),
         ("timeout", format!("{} s", profile.timeout.as_secs())),
+        ("request_timeout", format!("{} s", profile.request_timeout.as_secs())),
         ("verifysslcert", profile.verifysslcert.to_string()),
         ("ca_file", ca_file.unwrap_or_else(default)),
         ("http_get_only", profile.http_get_only.to_string()),

@@ -185,7 +185,8 @@ fn delete(session: &Session, command: &Delete) -> Result<Exit> {
     let zone = command.zone.as_deref();
     let place = zone.map(|zone| format!(" from zone {zone}")).unwrap_or_default();
     confirm(&format!("Delete template {name}{place}?"), command.yes)?;
-    let options = DeleteOptions::new().with_zone(command.zone.clone()).with_forced(command.force);
+    let mut options = DeleteOptions::new().with_force(command.force);
+    options.zone.clone_from(&command.zone);
     let deleted = work.builder.delete_with(&work.ctx, &image.id, &options);
     interrupt::run(&work.ctx, deleted).map_err(|error| match error.kind() {
         ErrorKind::Conflict if !command.force => error.hint("`--force` does that"),

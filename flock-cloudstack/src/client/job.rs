@@ -158,14 +158,14 @@ impl Client {
         const COMMAND: &str = "queryAsyncJobResult";
         let asked = Parameters::new().with("jobid", job.as_str());
         let body = self.call(ctx, COMMAND, &asked).await?;
-        let about = body.get("cmd").and_then(Value::as_str).unwrap_or("the job");
-        // The class that implements the command: `….DeployVMCmdByAdmin`.
-        let about = about.rsplit('.').next().unwrap_or(about).to_owned();
+        let about = body.get("cmd").and_then(Value::as_str).and_then(command);
         let result = body.get("jobresult").cloned().unwrap_or(Value::Null);
         let status = match body.get("jobstatus").and_then(number) {
             Some(0) => JobStatus::Pending,
             Some(1) => JobStatus::Succeeded(result),
-            Some(_) => JobStatus::Failed(failure(&about, &result).with("job", job.as_str())),
+            Some(_) => {
+                JobStatus::Failed(failure(about.as_deref(), &result).with("job", job.as_str()))
+            }
             None => return Err(not_protocol(COMMAND, "the reply has no job status")),
         };
         let instance = body.get("jobinstanceid").and_then(text);
@@ -221,12 +221,12 @@ fn unfinished(job: &JobId, ended: Error) -> Error {
     Error::new(ended.kind(), format!("job {job} has not ended yet; it goes on in CloudStack"))
         .in_backend(BACKEND)
         .with("job", job.as_str())
-        .hint(format!("to wait on: flock job wait {job}"))
         .caused_by(ended)
 }
 
 /// Why a job failed: the error in its result, or its result as text.
-fn failure(about: &str, result: &Value) -> Error {
+fn failure(about: Option<&str>, result: &Value) -> Error {
+    let about = about.unwrap_or("queryAsyncJobResult");
     if let Some(error) = ApiError::read(result) {
         return error.into_error(about);
     }
@@ -237,7 +237,29 @@ fn failure(about: &str, result: &Value) -> Error {
             other.get("errortext").and_then(text).unwrap_or_else(|| "no reason given".to_owned())
         }
     };
-    Error::new(ErrorKind::Unexpected, format!("{about}: {text}")).in_backend(BACKEND)
+    let error = Error::new(ErrorKind::Unexpected, format!("{about}: {text}"));
+    error.in_backend(BACKEND).with("command", about)
+}
+
+/// The name of the command that a class implements, which is all that
+/// CloudStack tells of it: `org.….DeployVMCmdByAdmin` is `deployVirtualMachine`
+/// (`@APICommand` of the classes `org.apache.cloudstack.api.command.user.*`,
+/// 4.22).
+fn command(class: &str) -> Option<String> {
+    let (_, class) = class.rsplit_once('.').unwrap_or(("", class));
+    let name = class.split_once("Cmd").map_or(class, |(name, _)| name);
+    match name {
+        "ResetVMPassword" => return Some("resetPasswordForVirtualMachine".to_owned()),
+        "ResetVMSSHKey" => return Some("resetSSHKeyForVirtualMachine".to_owned()),
+        _ => {}
+    }
+    let name = match name.strip_suffix("VM") {
+        Some(verb) => format!("{verb}VirtualMachine"),
+        None => name.to_owned(),
+    };
+    let mut letters = name.chars();
+    let first = letters.next()?;
+    Some(first.to_lowercase().chain(letters).collect())
 }
 
 /// A text, also one that old versions write as a number.
@@ -246,5 +268,28 @@ fn text(value: &Value) -> Option<String> {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn classes_are_commands() {
+        for (class, wanted) in [
+            (
+                "org.apache.cloudstack.api.command.admin.vm.DeployVMCmdByAdmin",
+                "deployVirtualMachine",
+            ),
+            ("org.apache.cloudstack.api.command.user.volume.CreateVolumeCmd", "createVolume"),
+            ("DeployVirtualMachineCmd", "deployVirtualMachine"),
+            ("CreateVMSnapshotCmd", "createVMSnapshot"),
+            ("ResetVMPasswordCmd", "resetPasswordForVirtualMachine"),
+        ] {
+            assert_eq!(command(class).as_deref(), Some(wanted), "{class}");
+        }
+        assert_eq!(command(""), None);
+        assert_eq!(command("Cmd"), None);
     }
 }

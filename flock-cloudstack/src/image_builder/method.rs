@@ -153,15 +153,15 @@ impl PutUpload {
 
     /// Sets [`credentials_file`](Self::credentials_file).
     #[must_use]
-    pub fn with_credentials_file(mut self, file: Option<PathBuf>) -> Self {
-        self.credentials_file = file;
+    pub fn with_credentials_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.credentials_file = Some(file.into());
         self
     }
 
     /// Sets [`ca_file`](Self::ca_file).
     #[must_use]
-    pub fn with_ca_file(mut self, file: Option<PathBuf>) -> Self {
-        self.ca_file = file;
+    pub fn with_ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
         self
     }
 
@@ -169,6 +169,13 @@ impl PutUpload {
     #[must_use]
     pub fn with_versioned(mut self, versioned: bool) -> Self {
         self.versioned = versioned;
+        self
+    }
+
+    /// Sets [`verify`](Self::verify).
+    #[must_use]
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
         self
     }
 }
@@ -182,8 +189,8 @@ impl Default for DirectUpload {
 impl DirectUpload {
     /// Sets [`ca_file`](Self::ca_file).
     #[must_use]
-    pub fn with_ca_file(mut self, file: Option<PathBuf>) -> Self {
-        self.ca_file = file;
+    pub fn with_ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
         self
     }
 

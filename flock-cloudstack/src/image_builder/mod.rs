@@ -148,6 +148,36 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// Sets [`stall`](Self::stall).
+    #[must_use]
+    pub fn with_stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// Sets [`unknown`](Self::unknown).
+    #[must_use]
+    pub fn with_unknown(mut self, unknown: Duration) -> Self {
+        self.unknown = unknown;
+        self
+    }
+
+    /// Sets [`upload`](Self::upload).
+    #[must_use]
+    pub fn with_upload(mut self, upload: Duration) -> Self {
+        self.upload = upload;
+        self
+    }
+
+    /// Sets [`lost_reply`](Self::lost_reply).
+    #[must_use]
+    pub fn with_lost_reply(mut self, lost_reply: Duration) -> Self {
+        self.lost_reply = lost_reply;
+        self
+    }
+}
+
 impl CloudStackImageBuilder {
     /// A builder for the client's account and namespace.
     #[must_use]

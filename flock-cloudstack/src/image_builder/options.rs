@@ -221,6 +221,62 @@ impl TemplateOptions {
         self
     }
 
+    /// Sets [`requires_hvm`](Self::requires_hvm).
+    #[must_use]
+    pub fn with_requires_hvm(mut self, requires_hvm: bool) -> Self {
+        self.requires_hvm = Some(requires_hvm);
+        self
+    }
+
+    /// Sets [`password_enabled`](Self::password_enabled).
+    #[must_use]
+    pub fn with_password_enabled(mut self, password_enabled: bool) -> Self {
+        self.password_enabled = Some(password_enabled);
+        self
+    }
+
+    /// Sets [`ssh_key_enabled`](Self::ssh_key_enabled).
+    #[must_use]
+    pub fn with_ssh_key_enabled(mut self, ssh_key_enabled: bool) -> Self {
+        self.ssh_key_enabled = Some(ssh_key_enabled);
+        self
+    }
+
+    /// Sets [`extractable`](Self::extractable).
+    #[must_use]
+    pub fn with_extractable(mut self, extractable: bool) -> Self {
+        self.extractable = Some(extractable);
+        self
+    }
+
+    /// Sets [`public`](Self::public).
+    #[must_use]
+    pub fn with_public(mut self, public: bool) -> Self {
+        self.public = Some(public);
+        self
+    }
+
+    /// Adds one of the [`details`](Self::details).
+    #[must_use]
+    pub fn with_detail(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.details.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds one of the [`parameters`](Self::parameters).
+    #[must_use]
+    pub fn with_parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets [`display_text`](Self::display_text).
+    #[must_use]
+    pub fn with_display_text(mut self, display_text: impl Into<String>) -> Self {
+        self.display_text = Some(display_text.into());
+        self
+    }
+
     /// Sets [`checksum`](Self::checksum).
     #[must_use]
     pub fn with_checksum(mut self, checksum: ChecksumChoice) -> Self {
@@ -299,6 +355,34 @@ mod tests {
         assert_eq!(options.zones, Some(vec!["all".to_owned()]));
         assert_eq!(options.clone().or(&TemplateOptions::new()), options);
         assert_eq!(TemplateOptions::new().or(&options), options);
+    }
+
+    #[test]
+    fn options_of_a_program_are_those_of_a_spec() {
+        let made = TemplateOptions::new()
+            .with_upload(Upload::Direct(super::super::DirectUpload::default()))
+            .with_zones(["z"])
+            .with_os_type("o")
+            .with_hypervisor("h")
+            .with_requires_hvm(true)
+            .with_password_enabled(true)
+            .with_ssh_key_enabled(false)
+            .with_extractable(true)
+            .with_public(false)
+            .with_detail("a", "b")
+            .with_parameter("c", "d")
+            .with_display_text("t")
+            .with_checksum(ChecksumChoice::Omit)
+            .with_force(true)
+            .with_wait(false);
+        let read = options(json!({
+            "upload": "direct", "zones": "z", "os_type": "o", "hypervisor": "h",
+            "requires_hvm": true, "password_enabled": true, "ssh_key_enabled": false,
+            "extractable": true, "public": false, "details": {"a": "b"},
+            "parameters": {"c": "d"}, "display_text": "t", "checksum": "none", "force": true,
+            "wait": false,
+        }));
+        assert_eq!(made, read.unwrap());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct DeleteOptions {
     pub zone: Option<String>,
     /// Whether to delete it even if virtual machines were made from it. They
     /// go on, but cannot be reinstalled. Default: false.
-    pub forced: bool,
+    pub force: bool,
 }
 
 impl DeleteOptions {
@@ -40,15 +40,15 @@ impl DeleteOptions {
 
     /// Sets [`zone`](Self::zone).
     #[must_use]
-    pub fn with_zone(mut self, zone: Option<String>) -> Self {
-        self.zone = zone;
+    pub fn with_zone(mut self, zone: impl Into<String>) -> Self {
+        self.zone = Some(zone.into());
         self
     }
 
-    /// Sets [`forced`](Self::forced).
+    /// Sets [`force`](Self::force).
     #[must_use]
-    pub fn with_forced(mut self, forced: bool) -> Self {
-        self.forced = forced;
+    pub fn with_force(mut self, force: bool) -> Self {
+        self.force = force;
         self
     }
 }
@@ -75,7 +75,7 @@ impl CloudStackImageBuilder {
             Some(zone) => Some(zone_id(&group, zone)?),
             None => None,
         };
-        self.remove(ctx, &group, zone.as_deref(), options.forced).await
+        self.remove(ctx, &group, zone.as_deref(), options.force).await
     }
 
     /// Deletes a template. As deleting twice does no harm, it is tried again
@@ -85,13 +85,13 @@ impl CloudStackImageBuilder {
         ctx: &Context,
         group: &Group,
         zone: Option<&str>,
-        forced: bool,
+        force: bool,
     ) -> Result<()> {
         let limited = &ctx.clone().with_timeout(self.client.config().job_timeout);
         let (mut failures, mut wait, mut told) = (0, FIRST_WAIT, false);
         let begun = Instant::now();
         loop {
-            let error = match self.client.delete_template(limited, &group.id, zone, forced).await {
+            let error = match self.client.delete_template(limited, &group.id, zone, force).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_missing(&error) => return Ok(()),
                 Err(error) => error.with("image", &group.id),

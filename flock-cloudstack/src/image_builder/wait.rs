@@ -150,7 +150,8 @@ impl<'a> Watch<'a> {
         Error::new(end.kind(), format!("template {name} is not ready yet ({states})"))
             .in_backend(BACKEND)
             .with("image", id)
-            .hint(format!("CloudStack goes on; to wait on: flock template wait {name}"))
+            .with("template", name)
+            .hint("CloudStack goes on with it")
             .caused_by(end)
     }
 }

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flock_core::provisioner::{Node, NodeStatus};
+use flock_core::secret::Secret;
 use flock_core::{Context, Error, ErrorKind, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::PasswordSink;
 use super::deploy::Run;
 use super::journal::Intent;
 use super::names::NodeName;
 use super::node::{node_of, status};
 use super::survey::Found;
 use crate::api::Machine;
+use crate::blocking;
 use crate::client::{Client, JobId};
 use crate::error::BACKEND;
 
@@ -189,13 +192,16 @@ impl Making {
             return Ok(());
         };
         match self.password(machine).await? {
-            Some(password) => passwords(node, password).map_err(|error| {
-                let message = format!("the node '{}' runs, but its password is lost", node.name);
-                Error::new(error.kind(), message)
-                    .in_backend(BACKEND)
-                    .hint("deploy again with the same request to have it once more")
-                    .caused_by(error)
-            }),
+            Some(password) => {
+                take_password(&self.ctx, passwords, node, password).await.map_err(|error| {
+                    let message =
+                        format!("the node '{}' runs, but its password was not taken", node.name);
+                    Error::new(error.kind(), message)
+                        .in_backend(BACKEND)
+                        .hint("deploy again with the same request to have it once more")
+                        .caused_by(error)
+                })
+            }
             None => {
                 let text = format!(
                     "CloudStack does not tell the password of '{}' any more; \
@@ -226,4 +232,15 @@ impl Making {
         };
         error.hint("deploy again with the same request to finish it, or destroy the node")
     }
+}
+
+/// Calls the sink where it may block.
+async fn take_password(
+    ctx: &Context,
+    sink: PasswordSink,
+    node: &Node,
+    password: Secret,
+) -> Result<()> {
+    let node = node.clone();
+    blocking::run(ctx, move |_| sink(&node, password)).await
 }

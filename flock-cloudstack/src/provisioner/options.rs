@@ -8,7 +8,9 @@ use flock_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 /// What [`DeploySpec::options`](flock_core::provisioner::DeploySpec::options)
-/// may hold for CloudStack. Each constant names one option.
+/// may hold for CloudStack. Each constant names one option. Processors, memory
+/// and the root disk are the spec's `resources`; what they mean with which size
+/// is said at [`CloudStackProvisioner`](crate::CloudStackProvisioner#sizes).
 ///
 /// ```
 /// use flock_cloudstack::DeployOption;

@@ -224,7 +224,7 @@ fn in_zone(templates: Vec<Template>, image: &ImageId, zone: &Zone) -> Result<Tem
     Err(Error::new(ErrorKind::Conflict, message)
         .in_backend(BACKEND)
         .with("image", image.as_str())
-        .hint("wait until it is: flock template wait"))
+        .hint("wait until it is"))
 }
 
 async fn networks(

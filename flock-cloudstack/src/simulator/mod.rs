@@ -15,14 +15,16 @@
 //! # async fn main() -> flock_core::Result<()> {
 //! use std::time::Duration;
 //!
+//! use flock_cloudstack::Client;
 //! use flock_cloudstack::simulator::{Fault, Simulator, SimulatorOptions};
+//! use flock_core::Context;
 //!
 //! let options = SimulatorOptions::new().with_job_time(Duration::from_secs(2));
 //! let simulator = Simulator::start(options).await?;
 //! simulator.faults().once("deployVirtualMachine", Fault::LoseReply);
-//! println!("{} wants requests signed for {}", simulator.url(), simulator.api_key());
-//! // … point a client at it …
-//! assert_eq!(simulator.requests().total(), 0);
+//! let client = Client::new(simulator.config())?;
+//! assert_eq!(client.zones(&Context::new()).await?.len(), 2);
+//! assert_eq!(simulator.requests().of("listZones"), 1);
 //! simulator.stop().await;
 //! # Ok(())
 //! # }
@@ -56,6 +58,7 @@ use std::sync::Arc;
 use flock_core::secret::Secret;
 use flock_core::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 pub use self::faults::{Asked, Fault, FaultPlan, FaultRule, Faults, UPLOAD};
 pub use self::inventory::{HeldMachine, HeldTemplate, HeldVolume};
@@ -64,6 +67,8 @@ pub use self::options::{
 };
 pub use self::world::records::{MachineState, VolumeState};
 
+use crate::config::CloudStackConfig;
+
 use self::server::{Listeners, Shared, StopGuard};
 
 /// A simulated CloudStack that is running. It stops when it is dropped.
@@ -71,7 +76,7 @@ use self::server::{Listeners, Shared, StopGuard};
 pub struct Simulator {
     shared: Arc<Shared>,
     url: String,
-    credentials: Credentials,
+    config: CloudStackConfig,
     stop: CancellationToken,
     _guard: StopGuard,
 }
@@ -135,9 +140,10 @@ impl Simulator {
         let url = format!("http://{}/client/api", reachable(listeners.api_address));
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared::new(Arc::clone(&options), upload_url, stop.clone())?);
-        let credentials = add(&shared, options.account.clone())?;
+        let Credentials { api_key, secret_key } = add(&shared, options.account.clone())?;
+        let config = CloudStackConfig::new(address(&url)?, api_key, secret_key);
         listeners.serve(&shared);
-        Ok(Self { shared, url, credentials, _guard: StopGuard::new(stop.clone()), stop })
+        Ok(Self { shared, url, config, _guard: StopGuard::new(stop.clone()), stop })
     }
 
     /// The address of the API: `http://127.0.0.1:PORT/client/api`.
@@ -149,13 +155,20 @@ impl Simulator {
     /// The API key of the account that was there from the start.
     #[must_use]
     pub fn api_key(&self) -> &str {
-        &self.credentials.api_key
+        &self.config.api_key
     }
 
     /// The secret key of the account that was there from the start.
     #[must_use]
     pub fn secret_key(&self) -> &Secret {
-        &self.credentials.secret_key
+        &self.config.secret_key
+    }
+
+    /// How a client reaches it, as the account that was there from the start,
+    /// with all else as [`CloudStackConfig::new`] has it.
+    #[must_use]
+    pub fn config(&self) -> CloudStackConfig {
+        self.config.clone()
     }
 
     /// What is to go wrong.
@@ -243,6 +256,13 @@ fn check(options: &SimulatorOptions) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn address(url: &str) -> Result<Url> {
+    url.parse().map_err(|error| {
+        let message = format!("'{url}' is no address to reach the simulator at");
+        Error::new(ErrorKind::Unexpected, message).caused_by(error)
+    })
 }
 
 /// The address to reach a listener at from this machine.

@@ -87,9 +87,7 @@ pub fn client(simulator: &Simulator, namespace: &str) -> Client {
 }
 
 pub fn config(simulator: &Simulator) -> CloudStackConfig {
-    let url = simulator.url().parse().unwrap();
-    CloudStackConfig::new(url, simulator.api_key(), simulator.secret_key().clone())
-        .with_max_concurrency(NonZeroUsize::new(64).unwrap())
+    simulator.config().with_max_concurrency(NonZeroUsize::new(64).unwrap())
 }
 
 pub fn config_of(simulator: &Simulator, account: &Credentials) -> CloudStackConfig {

@@ -183,7 +183,7 @@ async fn a_template_that_never_gets_ready_ends_with_the_wait() {
     let error = place.builder().build(&ctx, &spec).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("zone-1"), "{error}");
-    assert!(error.hints().any(|hint| hint.contains("flock template wait web:v1")));
+    assert_eq!(error.context_value("template"), Some("web:v1"));
     let id = error.context_value("image").unwrap().to_owned();
     let listed = place.builder().list(&Context::new(), &ListFilter::all()).await.unwrap();
     assert_eq!((listed[0].id.as_str(), listed[0].status), (id.as_str(), ImageStatus::Building));

@@ -75,7 +75,7 @@ async fn a_template_is_copied_and_deleted_zone_by_zone() {
     assert_eq!(place.asked("copyTemplate"), 1);
     place.expect(&[("web:v1", "zone-1"), ("web:v1", "zone-2")]);
 
-    let first = DeleteOptions::new().with_zone(Some("zone-1".to_owned()));
+    let first = DeleteOptions::new().with_zone("zone-1");
     builder.delete_with(&ctx, &image.id, &first).await.unwrap();
     place.expect(&[("web:v1", "zone-2")]);
     let again = builder.delete_with(&ctx, &image.id, &first).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn a_template_that_is_needed_stays() {
         assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
         let text = refused.to_string();
         assert!(text.ends_with("is needed by web-1, web-2, web-3 and 1 more"), "{text}");
-        let forced = DeleteOptions::new().with_forced(true);
+        let forced = DeleteOptions::new().with_force(true);
         builder.delete_with(&ctx, &image.id, &forced).await.unwrap();
         assert!(place.simulator.templates().is_empty());
     }

@@ -51,6 +51,17 @@ async fn each_node_has_its_password_handed_over() {
 }
 
 #[tokio::test]
+async fn a_sink_may_block() {
+    let cloud = cloud().await;
+    let nodes = cloud.nodes.clone().with_password_sink(|_, _| {
+        // Panics on a thread that has other things to do than to wait.
+        tokio::runtime::Handle::current().block_on(tokio::task::yield_now());
+        Ok(())
+    });
+    nodes.deploy(&Context::new(), &spec(&cloud)).await.unwrap().into_nodes().unwrap();
+}
+
+#[tokio::test]
 async fn a_password_that_was_not_taken_is_handed_over_again() {
     let cloud = cloud().await;
     let full = cloud

@@ -247,7 +247,9 @@ async fn build(front: &Front, upload: Upload) -> Result<()> {
 }
 
 async fn direct(front: &Front, ca_file: Option<PathBuf>) -> Result<()> {
-    build(front, Upload::Direct(DirectUpload::default().with_ca_file(ca_file))).await
+    let mut direct = DirectUpload::default();
+    direct.ca_file = ca_file;
+    build(front, Upload::Direct(direct)).await
 }
 
 async fn put(front: &Front, ca_file: Option<PathBuf>) -> Result<()> {
@@ -256,7 +258,8 @@ async fn put(front: &Front, ca_file: Option<PathBuf>) -> Result<()> {
 
 /// To there, from where the cloud fetches it by HTTP.
 async fn put_at(front: &Front, origin: &str, ca_file: Option<PathBuf>) -> Result<()> {
-    let put = PutUpload::new(url(&format!("{origin}/files"))).with_ca_file(ca_file);
+    let mut put = PutUpload::new(url(&format!("{origin}/files")));
+    put.ca_file = ca_file;
     let seen = url(&format!("http://localhost:{}/files", front.http));
     build(front, Upload::Put(put.with_display_url(seen))).await
 }

@@ -37,6 +37,7 @@ impl Provisioner for MemoryBackend {
         self.call(ctx, Operation::NodeDeploy, spec.names.join(","), async |fate: Fate| {
             self.validate_deploy(spec)?;
             fate.pass()?;
+            self.require_image(spec)?;
             let mut outcomes = Vec::with_capacity(spec.names.len());
             for name in &spec.names {
                 outcomes.push(self.deploy_node(ctx, spec, name).await);
@@ -112,6 +113,21 @@ impl MemoryBackend {
         }
     }
 
+    /// Refuses a spec whose image cannot be deployed, unless all its nodes are
+    /// there already.
+    fn require_image(&self, spec: &DeploySpec) -> Result<()> {
+        let mut state = self.world.lock();
+        if spec.names.iter().all(|name| node_named(&mut state, spec, name).is_some()) {
+            return Ok(());
+        }
+        let image = state.image(self.namespace(), &spec.image)?.view();
+        if image.status == ImageStatus::Ready {
+            return Ok(());
+        }
+        let message = format!("image '{}' is not ready", image.id);
+        Err(Error::new(ErrorKind::Conflict, message).with("image", image.id.as_str()))
+    }
+
     async fn deploy_node(&self, ctx: &Context, spec: &DeploySpec, name: &str) -> NodeOutcome {
         let mut id = None;
         let made = self.call(ctx, Operation::NodeCreate, name, async |fate: Fate| {
@@ -138,12 +154,7 @@ impl MemoryBackend {
             _ => Phase::towards(NodeStatus::Starting, self.ready_at(), NodeStatus::Running),
         };
         let mut state = self.world.lock();
-        let same = state.nodes.values_mut().find(|record| {
-            let (node, wanted) = (&record.node, &spec.owner);
-            node.name == name
-                && (&node.owner.namespace, &node.owner.app) == (&wanted.namespace, &wanted.app)
-        });
-        if let Some(record) = same {
+        if let Some(record) = node_named(&mut state, spec, name) {
             if record.node.owner != spec.owner {
                 return Err(taken("node", name, record.node.id.as_str()));
             }
@@ -161,11 +172,6 @@ impl MemoryBackend {
     }
 
     fn new_node(&self, state: &mut State, spec: &DeploySpec, name: &str) -> Result<Node> {
-        let image = state.image(self.namespace(), &spec.image)?.view();
-        if image.status != ImageStatus::Ready {
-            let message = format!("image '{}' is not ready", image.id);
-            return Err(Error::new(ErrorKind::Conflict, message).with("image", image.id.as_str()));
-        }
         self.check_mounts(state, spec)?;
         let number = state.number();
         let host = self.host_for(state, number)?;
@@ -260,6 +266,20 @@ impl MemoryBackend {
         self.settle(ctx, done_at).await?;
         self.node_view(id)
     }
+}
+
+/// The node of that name in the application of the spec.
+fn node_named<'a>(
+    state: &'a mut State,
+    spec: &DeploySpec,
+    name: &str,
+) -> Option<&'a mut NodeRecord> {
+    let wanted = &spec.owner;
+    state.nodes.values_mut().find(|record| {
+        let node = &record.node;
+        node.name == name
+            && (&node.owner.namespace, &node.owner.app) == (&wanted.namespace, &wanted.app)
+    })
 }
 
 fn mount_volumes(state: &mut State, node: &NodeId, mounts: &[Mount]) {

@@ -227,6 +227,11 @@ impl std::fmt::Debug for Hidden {
 }
 
 /// Bounds on what one node may use; `None` leaves the backend's default.
+///
+/// Without a [`size`](DeploySpec::size), or with one that leaves them open,
+/// they are what the node gets. With a size that is fixed they are the most
+/// that the size may have: one with more is [`ErrorKind::InvalidConfig`], one
+/// with less is taken as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Resources {

@@ -127,8 +127,9 @@ fn upload(
         if let Some(url) = &command.display_url {
             put = put.with_display_url(url.clone());
         }
-        let put = put.with_credentials_file(settings.credentials_file.value.clone());
-        Upload::Put(put.with_ca_file(ca_file.clone()))
+        put.credentials_file.clone_from(&settings.credentials_file.value);
+        put.ca_file.clone_from(&ca_file);
+        Upload::Put(put)
     };
     let missing = |what: &str| {
         let message = format!("the upload needs {what}");
@@ -142,8 +143,9 @@ fn upload(
     }
     match (method(command, configured), configured) {
         (Method::Direct, _) => {
-            let direct = DirectUpload::default().with_ca_file(ca_file);
-            Ok(Upload::Direct(direct.with_verify_tls(!command.insecure_upload)))
+            let mut direct = DirectUpload::default().with_verify_tls(!command.insecure_upload);
+            direct.ca_file = ca_file;
+            Ok(Upload::Direct(direct))
         }
         (Method::Put, configured) => match (&command.upload_url, configured) {
             (Some(url), _) => Ok(put(PutUpload::new(url.clone()))),

@@ -143,7 +143,7 @@ impl Making {
         let message = format!("the node is not up after {seconds} seconds; its job goes on");
         let error = Error::new(ErrorKind::Timeout, message).in_backend(BACKEND);
         match &self.job {
-            Some(job) => error.hint(format!("to wait on: flock job wait {job}")),
+            Some(job) => error.with("job", job.as_str()),
             None => error,
         }
         .caused_by(ended)

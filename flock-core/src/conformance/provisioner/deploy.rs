@@ -38,7 +38,8 @@ pub(super) fn cases<F: Fixture<Subject = Subject>>(
         .case("name_of_another_request_already_exists", name_of_another_request)
         .case("name_of_another_application_is_free", name_of_another_application)
         .case_unless(several, "one_failing_node_does_not_stop_the_others", one_failing_node)
-        .case("missing_image_is_not_found", missing_image_is_not_found)
+        .case("missing_image_fails_the_whole_deploy", missing_image_fails_the_whole_deploy)
+        .case_unless(several, "missing_image_spares_nodes_that_are_there", missing_image_spares)
         .case("no_name_is_refused", no_name_is_refused)
         .case("empty_name_is_refused", empty_name_is_refused)
         .case("name_given_twice_is_refused", name_given_twice_is_refused)
@@ -154,7 +155,7 @@ async fn deploy_of_another_image(s: S) -> Outcome {
         Err(error) if error.kind() == ErrorKind::Conflict => {
             ensure(!error.is_retryable(), "a retry cannot make it another image's")?;
         }
-        // Looked for before the node is.
+        // Looked for though the node is there.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(Failure::from(error).context("the same request, another image")),
         // A backend that no longer knows the image cannot see a difference.
@@ -211,15 +212,21 @@ async fn one_failing_node(s: S) -> Outcome {
     expect_eq(s.get(&taken).await?.owner, taken.owner, "the owner of the node in the way")
 }
 
-async fn missing_image_is_not_found(s: S) -> Outcome {
+async fn missing_image_fails_the_whole_deploy(s: S) -> Outcome {
     let spec = s.spec_for(s.owner(), &s.unknown_image, &["web"]);
-    let error = match s.deploy(&spec).await {
-        // In the outcome or for the whole call: the same for all nodes.
-        Ok(deployment) => deployment.into_nodes(),
-        Err(error) => Err(error),
-    };
-    expect_err(error, ErrorKind::NotFound, "deploy of an unknown image")?;
+    // One error, not the same one in the outcome of every node.
+    expect_err(s.deploy(&spec).await, ErrorKind::NotFound, "deploy of an unknown image")?;
     s.expect_none().await
+}
+
+async fn missing_image_spares(s: S) -> Outcome {
+    let mut spec = s.spec(&["a"]);
+    let first = s.deploy(&spec).await?.into_nodes()?.swap_remove(0);
+    spec.image = s.unknown_image.clone();
+    spec.names = vec!["a".to_owned(), "b".to_owned()];
+    expect_err(s.deploy(&spec).await, ErrorKind::NotFound, "deploy of an unknown image")?;
+    expect_eq(s.names().await?, vec!["a"], "names listed")?;
+    expect_eq(s.get(&first).await?.status, NodeStatus::Running, "the status of what was there")
 }
 
 async fn no_name_is_refused(s: S) -> Outcome {

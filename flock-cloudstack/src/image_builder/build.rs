@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use flock_core::image_builder::{Image, ImageBuilder as _, ImageSpec};
 use flock_core::progress::Level;
+use flock_core::rootfs::checksum::Checksum;
 use flock_core::{Context, Error, ErrorKind, Result};
+use url::Url;
 
 use super::appliance::Appliance;
 use super::group::Group;
@@ -28,13 +30,18 @@ const MAX_TAGGINGS: u32 = 3;
 
 impl CloudStackImageBuilder {
     pub(super) async fn build_template(&self, ctx: &Context, spec: &ImageSpec) -> Result<Image> {
+        let plan = self.plan(ctx, spec).await?;
+        let _turn = self.names.turn(ctx, &plan.name).await?;
+        Build { builder: self, ctx, plan: &plan }.run().await
+    }
+
+    /// What will be done for a spec, checked.
+    pub(super) async fn plan(&self, ctx: &Context, spec: &ImageSpec) -> Result<Plan> {
         ctx.check()?;
         spec.validate(&self.capabilities())?;
         spec.owner.require_namespace(self.namespace())?;
         let options = TemplateOptions::from_values(&spec.options)?.or(&self.options);
-        let plan = Plan::make(ctx, &self.client, spec, options).await?;
-        let _turn = self.names.turn(ctx, &plan.name).await?;
-        Build { builder: self, ctx, plan: &plan }.run().await
+        Plan::make(ctx, &self.client, spec, options).await
     }
 }
 
@@ -54,7 +61,7 @@ pub(super) struct Begun {
 }
 
 impl Build<'_> {
-    async fn run(&self) -> Result<Image> {
+    pub(super) async fn run(&self) -> Result<Image> {
         let there = self.there().await?;
         if self.plan.force {
             for group in &there {
@@ -152,6 +159,23 @@ impl Build<'_> {
     }
 
     async fn put(&self, put: &PutUpload, appliance: &Appliance) -> Result<String> {
+        let wanted = self.plan.checksum == ChecksumChoice::Compute;
+        let (url, sum) = self.send(put, appliance, wanted).await?;
+        let checksum = match self.plan.checksum {
+            ChecksumChoice::Known(sum) => Some(sum),
+            _ => sum,
+        };
+        self.register(url.as_str(), checksum.as_ref().map(written)).await
+    }
+
+    /// Sends the appliance to a web server. Gives the address at which
+    /// CloudStack sees it, and its checksum if that is wanted.
+    pub(super) async fn send(
+        &self,
+        put: &PutUpload,
+        appliance: &Appliance,
+        checksum: bool,
+    ) -> Result<(Url, Option<Checksum>)> {
         let (name, _) = &self.plan.image;
         let file = self.plan.file_name(appliance, put.versioned);
         let display = put.display_url.as_ref().unwrap_or(&put.upload_url);
@@ -162,12 +186,8 @@ impl Build<'_> {
             target: upload::below(&put.upload_url, name, &file),
             display: upload::below(display, name, &file),
         };
-        let sum = sending.run(self.plan.checksum == ChecksumChoice::Compute).await?;
-        let checksum = match self.plan.checksum {
-            ChecksumChoice::Known(sum) => Some(sum),
-            _ => sum,
-        };
-        self.register(sending.display.as_str(), checksum.as_ref().map(written)).await
+        let sum = sending.run(checksum).await?;
+        Ok((sending.display, sum))
     }
 
     async fn serve(&self, serve: &ServeUpload) -> Result<Server> {
@@ -353,7 +373,7 @@ fn lost(error: Error) -> Error {
 }
 
 /// A checksum as CloudStack writes it (`DigestHelper`, from 4.11 on).
-fn written(sum: &flock_core::rootfs::checksum::Checksum) -> String {
+fn written(sum: &Checksum) -> String {
     format!("{{SHA-256}}{}", sum.hex())
 }
 

@@ -48,6 +48,7 @@
 
 mod appliance;
 mod build;
+mod content;
 mod copies;
 mod finish;
 mod group;

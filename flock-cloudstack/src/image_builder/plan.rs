@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use flock_core::image_builder::{ApplianceFormat, ImageSource, ImageSpec};
 use flock_core::rootfs::decompress::Compression;
-use flock_core::{Context, Error, ErrorKind, Owner, Result};
+use flock_core::{Context, Error, ErrorKind, Owner, RequestId, Result};
 
 use super::appliance::Appliance;
 use super::options::{ALL_ZONES, ChecksumChoice, TemplateOptions};
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     /// The image's name alone, and its version.
     pub(super) image: (String, String),
     pub(super) owner: Owner,
+    /// The display text, without the owner behind it.
+    text: String,
     /// What CloudStack is told, but for the checksum.
     pub(super) template: NewTemplate,
     pub(super) zones: Zones,
@@ -72,17 +74,17 @@ impl Plan {
         found.check_version(appliance.as_ref())?;
         let hypervisor =
             hypervisor::choose(options.hypervisor.as_deref(), format, &found.hypervisors)?;
-        let text = options.display_text.as_deref().unwrap_or(&name);
-        let text = display_text(text, &spec.owner)?;
+        let text = options.display_text.as_deref().unwrap_or(&name).to_owned();
         let format = format.to_string().to_uppercase();
         let checksum = found.checksum(options.checksum.unwrap_or_default());
         let template = NewTemplate::new(&name, format, hypervisor, &found.os_type.id)
-            .with_display_text(text)
+            .with_display_text(display_text(&text, &spec.owner)?)
             .with_more(parameters(&options));
         Ok(Self {
             name,
             image: (spec.name.clone(), spec.version.clone()),
             owner: spec.owner.clone(),
+            text,
             template,
             zones: found.zones,
             appliance,
@@ -91,6 +93,13 @@ impl Plan {
             force: options.force.unwrap_or(false),
             wait,
         })
+    }
+
+    /// Puts it under another request.
+    pub(super) fn set_request(&mut self, request: RequestId) -> Result<()> {
+        self.owner.request = request;
+        self.template.display_text = display_text(&self.text, &self.owner)?;
+        Ok(())
     }
 
     /// The zones that were named; `None` for all of them.
@@ -289,7 +298,6 @@ fn refuse(message: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use flock_core::RequestId;
     use serde_json::json;
 
     use super::*;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,14 +11,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use flock_core::rootfs::checksum::Checksum;
 use http_body::{Body, Frame, SizeHint};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-/// How much is read at once: enough that system calls do not count, and little
-/// enough to stay in the processor's cache until it is sent.
-const CHUNK: usize = 256 << 10;
-/// How many chunks are read ahead.
-const AHEAD: usize = 4;
+use super::reader::{AHEAD, Part};
 
 /// What is known of a body while it is sent and afterwards.
 #[derive(Debug, Default)]
@@ -38,6 +32,14 @@ impl Meter {
     /// The checksum of the range, if it was asked for and all of it was read.
     pub(crate) fn checksum(&self) -> Option<Checksum> {
         self.checksum.get().copied()
+    }
+
+    pub(super) fn set_checksum(&self, checksum: Checksum) {
+        let _ = self.checksum.set(checksum);
+    }
+
+    pub(super) fn set_fault(&self, fault: String) {
+        let _ = self.fault.set(fault);
     }
 
     /// Why the file could not be read.
@@ -60,13 +62,6 @@ pub(crate) struct FileBody {
     left: u64,
     left_of_file: u64,
     meter: Arc<Meter>,
-}
-
-#[derive(Debug)]
-struct Part {
-    file: Arc<File>,
-    range: Range<u64>,
-    checksum: bool,
 }
 
 impl FileBody {
@@ -108,41 +103,12 @@ impl FileBody {
         if let Some(part) = self.waiting.take() {
             let (sender, receiver) = mpsc::channel(AHEAD);
             let meter = Arc::clone(&self.meter);
-            tokio::task::spawn_blocking(move || read(&part, &meter, &sender));
+            tokio::task::spawn_blocking(move || part.read(&meter, &sender));
             self.chunks = Some(receiver);
         }
         match &mut self.chunks {
             Some(chunks) => chunks.poll_recv(cx),
             None => Poll::Ready(None),
-        }
-    }
-}
-
-/// Reads the range to the end, or as long as anybody wants it.
-fn read(part: &Part, meter: &Meter, sender: &mpsc::Sender<io::Result<Bytes>>) {
-    let Part { file, range, checksum } = part;
-    let mut hash = checksum.then(Sha256::new);
-    let mut at = range.start;
-    while at < range.end {
-        let length = usize::try_from(range.end - at).unwrap_or(CHUNK).min(CHUNK);
-        let mut chunk = vec![0; length];
-        if let Err(error) = file.read_exact_at(&mut chunk, at) {
-            let _ = meter.fault.set(error.to_string());
-            // Nobody may be waiting any more.
-            let _ = sender.blocking_send(Err(error));
-            return;
-        }
-        at += length as u64;
-        if let Some(hash) = &mut hash {
-            hash.update(&chunk);
-        }
-        if at == range.end
-            && let Some(hash) = hash.take()
-        {
-            let _ = meter.checksum.set(Checksum::from_bytes(hash.finalize().into()));
-        }
-        if sender.blocking_send(Ok(Bytes::from(chunk))).is_err() {
-            return;
         }
     }
 }
@@ -189,6 +155,9 @@ impl Body for FileBody {
 mod tests {
     use std::io::Write as _;
 
+    use sha2::{Digest as _, Sha256};
+
+    use super::super::reader::CHUNK;
     use super::*;
 
     async fn collect(mut body: FileBody) -> io::Result<Vec<u8>> {

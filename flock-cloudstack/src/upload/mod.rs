@@ -5,6 +5,7 @@ mod checksum;
 mod direct;
 mod http;
 mod put;
+mod reader;
 mod send;
 mod serve;
 

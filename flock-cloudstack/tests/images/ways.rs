@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use flock_cloudstack::image_builder::{PutUpload, ServeUpload, TemplateOptions, Upload, UrlUpload};
 use flock_core::image_builder::{ImageBuilder as _, ImageStatus};
 use flock_core::{Context, Error, ErrorKind};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use url::Url;
@@ -73,6 +74,48 @@ async fn an_appliance_is_put_on_a_web_server() {
         assert_eq!(files.lock().unwrap()[path], place.bytes);
     }
     place.expect(&[("web:v1", "zone-1"), ("web:v2", "zone-1")]);
+}
+
+/// What is sent under the request of its content is summed up on the way; only
+/// where a template of that name is there, that is found out first.
+#[tokio::test]
+async fn content_is_its_own_request() {
+    let place = Place::new().await;
+    let (url, files) = web().await;
+    let options = TemplateOptions::new()
+        .with_upload(Upload::Put(PutUpload::new(url)))
+        .with_zones(["zone-1"])
+        .with_os_type(crate::place::OS_TYPE);
+    let source = place.spec("v1").source;
+    let build = async |force: bool| {
+        let (ctx, heard) = listening();
+        let builder = place.builder().with_options(options.clone().with_force(force));
+        let built = builder.build_content(&ctx, "web", "v1", &source).await;
+        let heard = heard.lock().unwrap();
+        let did = ["sum up ", "upload "].map(|begin| heard.iter().any(|it| it.starts_with(begin)));
+        (built, did)
+    };
+    let (first, did) = build(false).await;
+    let first = first.unwrap();
+    assert_eq!(did, [false, true]);
+    assert_eq!(files.lock().unwrap()["/images/web/web.tar"], place.bytes);
+    let sum: String = Sha256::digest(&place.bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let request = place.builder().request("web", "v1", &format!("sha256:{sum}"));
+    assert_eq!(first.owner.request, request);
+    place.expect(&[("web:v1", "zone-1")]);
+
+    let (again, did) = build(false).await;
+    assert_eq!(again.unwrap().id, first.id);
+    assert_eq!(did, [true, false]);
+
+    std::fs::write(&place.tar, crate::place::archive(1_000)).unwrap();
+    let (other, did) = build(false).await;
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(did, [true, false]);
+    let (forced, did) = build(true).await;
+    assert_ne!(forced.unwrap().id, first.id);
+    assert_eq!(did, [false, true]);
+    assert_eq!(place.simulator.templates().len(), 1);
 }
 
 #[tokio::test]

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flock_cloudstack::image_builder::{
-    ChecksumChoice, DirectUpload, PutUpload, ServeUpload, TemplateOptions, Upload, UrlUpload,
+    DirectUpload, PutUpload, ServeUpload, TemplateOptions, Upload, UrlUpload,
 };
 use flock_core::app::App;
-use flock_core::image_builder::{
-    ApplianceFormat, Image, ImageBuilder as _, ImageSource, ImageSpec, ImageStatus,
-};
-use flock_core::{Error, ErrorKind, Owner};
+use flock_core::image_builder::{ApplianceFormat, Image, ImageSource, ImageStatus};
+use flock_core::{Error, ErrorKind};
 use serde::Serialize;
 
 use super::{Work, colored, zones};
@@ -58,21 +56,9 @@ pub(super) fn run(session: &Session, command: &Register) -> Result<Exit> {
 
 async fn build(work: &Work, command: &Register, wanted: &Wanted) -> Result<Image, Error> {
     let Wanted { app, file, format, options } = wanted;
-    let mut options = options.clone();
-    let content = match &options.upload {
-        Some(Upload::Url(given)) => given.url.to_string(),
-        _ => {
-            let sum = work.builder.checksum(&work.ctx, file, *format).await?;
-            options.checksum = Some(ChecksumChoice::Known(sum));
-            sum.to_string()
-        }
-    };
-    let builder = work.builder.clone().with_options(options);
-    let request = builder.request(app, &command.version, &content);
-    let owner = Owner::new(builder.namespace(), app, request);
+    let builder = work.builder.clone().with_options(options.clone());
     let source = ImageSource::Appliance { path: file.clone(), format: *format };
-    let spec = ImageSpec::new(owner, app, &command.version, source);
-    builder.build(&work.ctx, &spec).await
+    builder.build_content(&work.ctx, app, &command.version, &source).await
 }
 
 /// What the configuration and the command line say together.

@@ -291,9 +291,10 @@ impl Provisioner for CloudStackProvisioner {
         let asked = tags::filter(self.namespace(), filter);
         let machines = self.client.machines(ctx, &asked).await;
         let machines = machines.map_err(|error| error.during("node.list"))?;
-        let ours = machines.iter().filter_map(|machine| node::node(self.namespace(), machine));
+        // Of thousands, each makes room for its node.
+        let ours = machines.into_iter().filter_map(|one| node::node(self.namespace(), &one));
         let mut nodes: Vec<_> = ours.filter(|node| filter.matches(&node.owner)).collect();
-        let strays = self.strays(ctx, filter, &machines).await;
+        let strays = self.strays(ctx, filter, &nodes).await;
         nodes.extend(strays.map_err(|error| error.during("node.list"))?);
         nodes.sort_by(|a, b| (&a.name, &a.owner.app).cmp(&(&b.name, &b.owner.app)));
         Ok(nodes)

@@ -33,18 +33,18 @@ impl Stray {
 }
 
 impl CloudStackProvisioner {
-    /// The nodes of the filter whose machines have no tags; `tagged` are those
-    /// that have.
+    /// The nodes of the filter whose machines have no tags; `listed` are those
+    /// whose machines have.
     pub(super) async fn strays(
         &self,
         ctx: &Context,
         filter: &ListFilter,
-        tagged: &[Machine],
+        listed: &[Node],
     ) -> Result<Vec<Node>> {
         let mut nodes = Vec::new();
         for (owner, name, intent) in self.intents(ctx).await? {
-            let is_tagged = |id: &String| tagged.iter().any(|machine| machine.id == *id);
-            if !filter.matches(&owner) || intent.id.as_ref().is_some_and(is_tagged) {
+            let is_listed = |id: &String| listed.iter().any(|node| node.id.as_str() == id);
+            if !filter.matches(&owner) || intent.id.as_ref().is_some_and(is_listed) {
                 continue;
             }
             if let Some(machine) = self.untagged(ctx, &owner, &name, &intent).await? {

@@ -24,7 +24,11 @@ pub(crate) fn describe(work: &Path, cores: usize) -> String {
 /// The versions of the peers that are there.
 pub(crate) fn versions(programs: &[&str]) -> String {
     let first_line = |program: &&str| {
-        let flag = if *program == "mke2fs" { "-V" } else { "--version" };
+        let flag = match *program {
+            "mke2fs" => "-V",
+            "nginx" => "-v",
+            _ => "--version",
+        };
         let output = Command::new(program).arg(flag).output().ok()?;
         let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let line = String::from_utf8_lossy(&text).lines().next()?.trim().to_owned();

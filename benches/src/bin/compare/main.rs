@@ -1,8 +1,10 @@
-//! Compares whole runs of `flock build` with other ways to make the same
-//! appliance: on equal inputs, in one session, each result verified.
+//! Compares whole runs of flock with other ways to the same result: on equal
+//! inputs, in one session, each result verified.
 
+mod cloud;
 mod machine;
 mod measure;
+mod part;
 mod report;
 mod targets;
 mod verify;
@@ -20,9 +22,10 @@ use flock_benches::inputs::{self, Inputs, Size, WWWROOT};
 use flock_benches::tree::Tree;
 
 use measure::Measured;
-use ways::{DISK_SIZE, Group, Places, Way};
+use part::Part;
+use ways::{DISK_SIZE, Places, Way};
 
-/// Compares flock with other ways to make the same appliance.
+/// Compares flock with other ways to the same result.
 #[derive(Debug, Parser)]
 #[command(name = "compare")]
 struct Options {
@@ -35,9 +38,9 @@ struct Options {
     /// How large the inputs are
     #[arg(long, value_enum, default_value_t = Size::Full)]
     size: Size,
-    /// Compare these results only
+    /// Compare these only
     #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Group>,
+    only: Vec<Part>,
     /// The program to measure [default: the one beside this program]
     #[arg(long)]
     flock: Option<PathBuf>,
@@ -48,6 +51,14 @@ struct Options {
     /// Exit with 1 if a figure that flock promises does not hold
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    role: Option<cloud::Role>,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 /// What became of a way.
@@ -62,47 +73,60 @@ struct Outcome {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
-    let flock = flock_program(options.flock.as_deref())?;
-    fs::create_dir_all(&options.work)?;
-    let work = options.work.canonicalize()?;
-    let scratch = work.join("scratch");
-    if scratch.exists() {
-        fs::remove_dir_all(&scratch)?;
+    if let Some(role) = &options.role {
+        role.play()?;
+        return Ok(ExitCode::SUCCESS);
     }
-    fs::create_dir_all(&scratch)?;
-    let cores = std::thread::available_parallelism()?.get();
-    let machine = machine::describe(&work, cores);
-    say("preparing the inputs")?;
-    let inputs = inputs::prepare(&work, options.size)?;
-    let script = scratch.join("original.py");
-    fs::write(&script, include_str!("../../../peers/original.py"))?;
-    let places = Places { inputs, scratch: scratch.clone(), flock, script, cores };
-    write_apps(&places)?;
-
+    let places = prepare(&options)?;
+    let machine = machine::describe(&places.scratch, places.cores);
     let start_up = start_up(&places.flock)?;
     let mut chosen = ways::all(&places);
-    chosen.retain(|way| options.only.is_empty() || options.only.contains(&way.group));
+    chosen.retain(|way| options.wants(Part::Appliances(way.group)));
     let outcomes = compare(chosen, &places, options.runs)?;
+    let rows = match options.wants(Part::CloudStack) {
+        true => cloud::measure(&places, options.size, options.runs)?,
+        false => Vec::new(),
+    };
     let size = options.size;
     let session = report::Session { machine, inputs: describe(&places.inputs)?, size, start_up };
-    let table = report::table(&session, &outcomes);
+    let table = report::table(&session, &outcomes, &rows);
     say(&table)?;
     if let Some(output) = &options.output {
         report::write(output, &table)?;
     }
-    fs::remove_dir_all(&scratch)?;
+    fs::remove_dir_all(&places.scratch)?;
     if !options.check {
         return Ok(ExitCode::SUCCESS);
     }
-    let missed = targets::missed(&outcomes, start_up);
+    let missed = targets::missed(|part| options.wants(part), &outcomes, &rows, start_up);
     for target in &missed {
         say(&format!("MISSED: {target}"))?;
     }
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Makes the inputs, and an empty directory for all else.
+fn prepare(options: &Options) -> Result<Places> {
+    let flock = flock_program(options.flock.as_deref())?;
+    fs::create_dir_all(&options.work)?;
+    let work = options.work.canonicalize()?;
+    let scratch = work.join("scratch");
+    remove(&scratch)?;
+    fs::create_dir_all(&scratch)?;
+    let cores = std::thread::available_parallelism()?.get();
+    say("preparing the inputs")?;
+    let inputs = inputs::prepare(&work, options.size)?;
+    let script = scratch.join("original.py");
+    fs::write(&script, include_str!("../../../peers/original.py"))?;
+    let places = Places { inputs, scratch, flock, script, cores };
+    write_apps(&places)?;
+    Ok(places)
+}
+
 fn say(text: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
 }
 
 fn flock_program(given: Option<&Path>) -> Result<PathBuf> {
@@ -159,6 +183,9 @@ fn start_up(flock: &Path) -> Result<Duration> {
 /// Runs every way, in turns, so that a disturbance hits all alike.
 fn compare(ways: Vec<Way>, places: &Places, runs: usize) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<_> = ways.into_iter().map(Outcome::new).collect();
+    if outcomes.is_empty() {
+        return Ok(outcomes);
+    }
     let owners = is_root()?;
     let expected = expected_tree(&places.inputs, owners)?;
     for run in 0..runs {

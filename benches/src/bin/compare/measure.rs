@@ -36,6 +36,25 @@ pub(crate) struct Measured {
     pub(crate) cpu: Duration,
     /// The largest sum of anonymous memory of all processes, in bytes.
     pub(crate) memory: u64,
+    /// The largest sum of the peaks of resident memory, in bytes: with what
+    /// is mapped of files, such as the program itself.
+    pub(crate) resident: u64,
+}
+
+/// The largest memory seen so far, in bytes.
+#[derive(Debug, Default)]
+struct Peaks {
+    anonymous: AtomicU64,
+    resident: AtomicU64,
+}
+
+impl Peaks {
+    /// Looks at these processes and their children.
+    fn look(&self, ids: &[u32]) {
+        let sum = |field| ids.iter().map(|id| memory(*id, field)).sum();
+        self.anonymous.fetch_max(sum("RssAnon:"), Ordering::Relaxed);
+        self.resident.fetch_max(sum("VmHWM:"), Ordering::Relaxed);
+    }
 }
 
 /// Runs the pipelines one after the other.
@@ -43,18 +62,19 @@ pub(crate) struct Measured {
 /// The standard error of each program goes to a file in `scratch`; its last
 /// line is in the error when the program fails.
 pub(crate) fn run(steps: &[Pipeline], scratch: &Path) -> Result<Measured> {
-    let memory = AtomicU64::new(0);
+    let peaks = Peaks::default();
     let cpu = children_cpu()?;
     let started = Instant::now();
     for step in steps {
-        run_pipeline(step, scratch, &memory)?;
+        run_pipeline(step, scratch, &peaks)?;
     }
     let wall = started.elapsed();
     let cpu = children_cpu()?.saturating_sub(cpu);
-    Ok(Measured { wall, cpu, memory: memory.into_inner() })
+    let Peaks { anonymous, resident } = peaks;
+    Ok(Measured { wall, cpu, memory: anonymous.into_inner(), resident: resident.into_inner() })
 }
 
-fn run_pipeline(pipeline: &Pipeline, scratch: &Path, memory: &AtomicU64) -> Result<()> {
+fn run_pipeline(pipeline: &Pipeline, scratch: &Path, peaks: &Peaks) -> Result<()> {
     let complaints = scratch.join("stderr");
     let errors = File::create(&complaints)?;
     let mut children = start(pipeline, &errors)?;
@@ -63,7 +83,7 @@ fn run_pipeline(pipeline: &Pipeline, scratch: &Path, memory: &AtomicU64) -> Resu
     let failed = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                memory.fetch_max(ids.iter().copied().map(anonymous).sum(), Ordering::Relaxed);
+                peaks.look(&ids);
                 thread::sleep(SAMPLING);
             }
         });
@@ -109,17 +129,18 @@ fn start(pipeline: &Pipeline, errors: &File) -> Result<Vec<Child>> {
     Ok(children)
 }
 
-/// The anonymous memory of a process and its children, in bytes.
-fn anonymous(id: u32) -> u64 {
+/// The memory of a process and its children, in bytes, as this field of
+/// proc(5) has it.
+fn memory(id: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let field = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let own: u64 = field
+    let value = status.lines().find_map(|line| line.strip_prefix(field));
+    let own: u64 = value
         .and_then(|value| value.trim().strip_suffix("kB"))
         .and_then(|kilobytes| kilobytes.trim().parse().ok())
         .unwrap_or(0);
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|child| child.parse().ok());
-    own * 1024 + children.map(anonymous).sum::<u64>()
+    own * 1024 + children.map(|child| memory(child, field)).sum::<u64>()
 }
 
 /// The time that all waited-for children have used, as proc(5) counts it: in

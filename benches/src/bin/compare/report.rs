@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use flock_benches::inputs::Size;
 
 use crate::ways::{Group, Product};
-use crate::{Outcome, machine};
+use crate::{Outcome, cloud, machine};
 
 const BEGIN: &str = "<!-- compare: begin -->";
 const END: &str = "<!-- compare: end -->";
@@ -33,8 +33,7 @@ impl Outcome {
 
     /// The largest peak of all runs, in MiB.
     pub(crate) fn memory(&self) -> Option<f64> {
-        let most = self.runs.iter().map(|run| run.memory).max()?;
-        Some(to_f64(most) / f64::from(1 << 20))
+        largest(self.runs.iter().map(|run| run.memory))
     }
 }
 
@@ -45,11 +44,13 @@ pub(crate) fn counted<'a>(outcomes: &'a [Outcome], id: &str) -> Option<&'a Outco
 }
 
 /// The whole report, as Markdown.
-pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
+pub(crate) fn table(session: &Session, outcomes: &[Outcome], rows: &[cloud::Row]) -> String {
     let mut text = String::new();
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let programs =
-        ["cat", "tar", "bsdtar", "python3", "gzip", "pigz", "zstd", "mke2fs", "qemu-img"];
+    let programs = [
+        "cat", "tar", "bsdtar", "python3", "gzip", "pigz", "zstd", "mke2fs", "qemu-img", "curl",
+        "nginx",
+    ];
     let start_up = session.start_up.as_secs_f64() * 1_000.0;
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -68,6 +69,9 @@ pub(crate) fn table(session: &Session, outcomes: &[Outcome]) -> String {
         if !rows.is_empty() {
             add_group(&mut text, group, &rows, limit);
         }
+    }
+    if !rows.is_empty() {
+        text.push_str(&cloud::table(rows));
     }
     text
 }
@@ -126,7 +130,12 @@ pub(crate) fn write(path: &Path, table: &str) -> Result<()> {
     fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// The largest of numbers of bytes, in MiB.
+pub(crate) fn largest(bytes: impl Iterator<Item = u64>) -> Option<f64> {
+    Some(to_f64(bytes.max()?) / f64::from(1 << 20))
+}
+
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -312,15 +312,7 @@ impl<'a> Draft<'a> {
         let home = self.places.scratch.join("home");
         let words = [&text(&self.places.flock), "build", &text(app), "--no-sync"];
         let mut program = self.program(&[&words, options].concat());
-        for (key, below) in [
-            ("HOME", ""),
-            ("XDG_CACHE_HOME", "cache"),
-            ("XDG_CONFIG_HOME", "config"),
-            ("XDG_DATA_HOME", "data"),
-            ("XDG_STATE_HOME", "state"),
-        ] {
-            program.env.push((key.to_owned(), text(&home.join(below))));
-        }
+        program.env = environment(&home);
         program
     }
 
@@ -382,6 +374,18 @@ impl<'a> Draft<'a> {
         let (base, app, output) = (text(base), text(app), text(&self.way.output));
         self.step(&["python3", &script, &base, &app, WWWROOT, &directory, &output, compression])
     }
+}
+
+/// The environment with which a program keeps all below `home`.
+pub(crate) fn environment(home: &Path) -> Vec<(String, String)> {
+    let variables = [
+        ("HOME", ""),
+        ("XDG_CACHE_HOME", "cache"),
+        ("XDG_CONFIG_HOME", "config"),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_STATE_HOME", "state"),
+    ];
+    variables.map(|(key, below)| (key.to_owned(), text(&home.join(below)))).into()
 }
 
 fn text(path: &Path) -> String {

@@ -16,7 +16,7 @@ const CLOUD_MEMORY_MIB: f64 = 64.0;
 const DEPLOY_RATIO: f64 = 1.1;
 /// Beyond the one that makes the node.
 const DEPLOY_REQUESTS: f64 = 1.1;
-/// By curl.
+/// By curl's, over a link.
 const UPLOAD_RATIO: f64 = 1.1;
 const START_UP: Duration = Duration::from_millis(15);
 
@@ -57,9 +57,6 @@ fn cloud(rows: &[Row]) -> Vec<String> {
         let ratio = row(id).and_then(|row| cloud::ratio(rows, row));
         at_most(format!("the time of {id} by its limit"), ratio, most);
     }
-    let both = row("flock-put").zip(row("sum-curl"));
-    let ratio = both.and_then(|(ours, theirs)| Some(ours.wall()? / theirs.wall()?));
-    at_most("the time of flock-put by sum-curl".to_owned(), ratio, UPLOAD_RATIO);
     let beyond = row("flock-deploy").and_then(Row::requests).and_then(Requests::beyond);
     at_most("flock-deploy's further requests for each node".to_owned(), beyond, DEPLOY_REQUESTS);
     for id in ["flock-deploy", "flock-list", "flock-put-link", "flock-put", "flock-direct"] {
